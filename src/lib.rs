@@ -1,0 +1,1 @@
+//! An embedded OCI registry proxy made of composable tower services.
