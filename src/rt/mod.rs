@@ -1,0 +1,9 @@
+//! The one place that spawns, and the one place that reads the environment.
+//!
+//! Work that must outlive the request that asked for it is handed to [`Tasks`], which counts it and ends it at
+//! shutdown. Nothing else in the crate spawns.
+
+pub(crate) mod env;
+mod tasks;
+
+pub use self::tasks::Tasks;

@@ -1,0 +1,169 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+/// Detached work: counted, capped, and ended at shutdown.
+///
+/// Clones share one count. Dropping the last clone ends nothing; [`Tasks::shutdown`] does.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use std::time::Duration;
+/// use tower_oci::rt::Tasks;
+///
+/// let tasks = Tasks::new();
+/// assert!(tasks.spawn(async {}));
+/// assert!(tasks.shutdown(Duration::from_secs(1)).await);
+/// assert!(!tasks.spawn(async {})); // closed
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Tasks {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    running: AtomicUsize,
+    cap: usize,
+    idle: Notify,
+    end: watch::Sender<Phase>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Closed,
+    Abort,
+}
+
+impl Tasks {
+    /// How many may run at once by default.
+    pub const DEFAULT_CAP: usize = 4096;
+
+    /// No task yet, [`Tasks::DEFAULT_CAP`] at most.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_cap(Self::DEFAULT_CAP)
+    }
+
+    /// No task yet, `cap` at most at any time.
+    #[must_use]
+    pub fn with_cap(cap: usize) -> Self {
+        let inner = Inner {
+            running: AtomicUsize::new(0),
+            cap,
+            idle: Notify::new(),
+            end: watch::Sender::new(Phase::Open),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Starts `work` on the current tokio runtime. Answers false, and drops `work`, when as many tasks run as may or
+    /// when shutdown has begun.
+    pub fn spawn<F>(&self, work: F) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Some(running) = Running::enter(&self.inner) else { return false };
+        let mut end = self.inner.end.subscribe();
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+        tokio::spawn(async move {
+            let _running = running;
+            tokio::select! {
+                () = work => {}
+                _ = end.wait_for(|phase| *phase == Phase::Abort) => {}
+            }
+        });
+        true
+    }
+
+    /// How many run now.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.inner.running.load(Ordering::Acquire)
+    }
+
+    /// Takes no new work, waits up to `deadline` for what runs, then ends it. Answers whether all of it ended by
+    /// itself.
+    pub async fn shutdown(&self, deadline: Duration) -> bool {
+        self.inner.end.send_replace(Phase::Closed);
+        let by_itself = tokio::time::timeout(deadline, self.wait_idle()).await.is_ok();
+        self.inner.end.send_replace(Phase::Abort);
+        self.wait_idle().await;
+        by_itself
+    }
+
+    async fn wait_idle(&self) {
+        loop {
+            let idle = self.inner.idle.notified();
+            if self.running() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tasks").field("running", &self.running()).field("cap", &self.inner.cap).finish()
+    }
+}
+
+/// One unit of the count, given back on drop, so that a task that panics is counted out too.
+struct Running(Arc<Inner>);
+
+impl Running {
+    fn enter(inner: &Arc<Inner>) -> Option<Self> {
+        inner
+            .running
+            .try_update(Ordering::AcqRel, Ordering::Acquire, |running| {
+                (running < inner.cap).then_some(running + 1)
+            })
+            .ok()?;
+        let running = Self(Arc::clone(inner));
+        // Checked after counting in: a shutdown that began in between waits for us, or we see it.
+        (*inner.end.borrow() == Phase::Open).then_some(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn shutdown_ends_what_does_not_end() {
+        let tasks = Tasks::with_cap(1);
+        assert!(tasks.spawn(std::future::pending()));
+        assert!(!tasks.spawn(async {}), "the cap holds");
+        assert_eq!(tasks.running(), 1);
+        assert!(!tasks.shutdown(Duration::from_secs(5)).await);
+        assert_eq!(tasks.running(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shutdown_waits_for_what_ends() {
+        let tasks = Tasks::new();
+        assert!(tasks.spawn(tokio::time::sleep(Duration::from_secs(2))));
+        assert!(tasks.shutdown(Duration::from_secs(5)).await);
+        assert!(!tasks.spawn(async {}));
+    }
+}
