@@ -1,9 +1,11 @@
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::select;
 use tokio::sync::{Notify, watch};
 
 /// Detached work: counted, capped, and ended at shutdown.
@@ -73,10 +75,8 @@ impl Tasks {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
         tokio::spawn(async move {
             let _running = running;
-            tokio::select! {
-                () = work => {}
-                _ = end.wait_for(|phase| *phase == Phase::Abort) => {}
-            }
+            let (work, abort) = (pin!(work), pin!(end.wait_for(|phase| *phase == Phase::Abort)));
+            select(work, abort).await;
         });
         true
     }
