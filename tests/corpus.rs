@@ -1,0 +1,46 @@
+//! Replays the fuzz corpora on stable: each target's property holds for every input that is kept.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a property that doesn't hold is meant to panic"
+)]
+
+use std::fs;
+use std::path::Path;
+
+#[path = "../fuzz/targets/document.rs"]
+mod document;
+#[path = "../fuzz/targets/range.rs"]
+mod range;
+#[path = "../fuzz/targets/reference.rs"]
+mod reference;
+
+/// Runs `target` on the files of its corpus, at least a dozen, and on the empty input.
+fn replay(name: &str, target: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let entries = fs::read_dir(&folder).expect("the target has a corpus");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
+    files.sort();
+    assert!(files.len() >= 12, "{} has {} files", folder.display(), files.len());
+    target(b"");
+    for file in files {
+        // Shown when the next line panics.
+        println!("{}", file.display());
+        target(&fs::read(&file).expect("readable"));
+    }
+}
+
+#[test]
+fn document() {
+    replay("document", document::run);
+}
+
+#[test]
+fn range() {
+    replay("range", range::run);
+}
+
+#[test]
+fn reference() {
+    replay("reference", reference::run);
+}
