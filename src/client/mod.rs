@@ -1,0 +1,1 @@
+//! The leaf that reaches registries over HTTP.

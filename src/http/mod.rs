@@ -1,0 +1,1 @@
+//! HTTP to operations and back: the codec in both directions, and the server edge.

@@ -1,0 +1,1 @@
+//! With whose credentials an upstream is asked.

@@ -1,0 +1,1 @@
+//! Injects image layers and configuration into images.

@@ -1,0 +1,1 @@
+//! Hashes what an embedder's own leaf answers.

@@ -1,0 +1,1 @@
+//! What is kept: records, behind a small trait.

@@ -1,0 +1,1 @@
+//! A registry with quirks and faults, for tests.

@@ -1,0 +1,1 @@
+//! The container-token API of the Wave service.
