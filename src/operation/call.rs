@@ -29,6 +29,7 @@ pub trait Call: Into<Operation> + fmt::Debug + Send + Sync + sealed::Sealed + 's
     /// # Errors
     ///
     /// When it is another operation.
+    #[expect(clippy::result_large_err, reason = "the other operation is the value itself, handed back")]
     fn from_operation(operation: Operation) -> Result<Self, Operation>;
 }
 
@@ -263,6 +264,7 @@ impl Request {
     /// # Errors
     ///
     /// The request itself, when it is for another operation.
+    #[expect(clippy::result_large_err, reason = "the request is the value itself, handed back")]
     pub fn downcast<O: Call>(self) -> Result<Request<O>, Self> {
         let Self { operation, extensions } = self;
         match O::from_operation(operation) {
