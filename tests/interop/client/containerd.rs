@@ -1,0 +1,88 @@
+//! A private containerd, and `ctr` to speak to it.
+
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::process::{Daemon, outcome, run};
+use crate::support::room::Room;
+
+#[derive(Debug)]
+pub(crate) struct Containerd {
+    _daemon: Daemon,
+    room: Room,
+}
+
+impl Containerd {
+    pub(crate) fn start() -> Self {
+        let room = Room::new();
+        let base = room.path().display();
+        let config = room.write(
+            "containerd.toml",
+            format!(
+                "version = 2\n\
+                 root = \"{base}/root\"\n\
+                 state = \"{base}/state\"\n\
+                 disabled_plugins = [\n\
+                 \"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.zfs\",\n\
+                 \"io.containerd.snapshotter.v1.btrfs\", \"io.containerd.snapshotter.v1.aufs\",\n\
+                 \"io.containerd.grpc.v1.cri\"]\n\
+                 [grpc]\naddress = \"{base}/containerd.sock\"\n\
+                 [ttrpc]\naddress = \"{base}/containerd.sock.ttrpc\"\n"
+            ),
+        );
+        let mut daemon = Daemon::start(
+            "containerd",
+            room.path(),
+            room.command("containerd").args(["--config".as_ref(), config.as_os_str()]),
+        );
+        let socket = room.join("containerd.sock");
+        daemon.ready(|_| UnixStream::connect(&socket).ok());
+        Self { _daemon: daemon, room }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.room.join("containerd.sock")
+    }
+
+    /// Pulls from a registry that speaks plain HTTP.
+    pub(crate) fn pull_plain(&self, image: &str) {
+        run(self.ctr().args(["images", "pull", "--plain-http", image]));
+    }
+
+    /// Pulls an image of any host from a mirror, which is told that host as `?ns=`.
+    pub(crate) fn pull_mirrored(&self, image: &str, mirror: SocketAddr) {
+        let (host, _) = image.split_once('/').unwrap();
+        self.room.write(
+            &format!("hosts/{host}/hosts.toml"),
+            format!(
+                "server = \"http://{mirror}\"\n\
+                 [host.\"http://{mirror}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
+            ),
+        );
+        let hosts = self.room.join("hosts");
+        run(self.ctr().args(["images", "pull", "--hosts-dir"]).arg(hosts).arg(image));
+    }
+
+    /// Runs a script in a new container of an image that was pulled, and gives what it prints.
+    pub(crate) fn run(&self, image: &str, name: &str, script: &str) -> String {
+        run(self.ctr().args(["run", "--rm", "--net-host", image, name, "/bin/sh", "-c", script]))
+    }
+
+    fn ctr(&self) -> Command {
+        let mut command = self.room.command("ctr");
+        command.arg("--address").arg(self.socket());
+        command
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        // A container that failed half way keeps its shim, which survives the daemon.
+        let tasks = outcome(self.ctr().args(["tasks", "ls", "--quiet"])).stdout;
+        for task in String::from_utf8_lossy(&tasks).lines() {
+            outcome(self.ctr().args(["tasks", "rm", "--force", task]));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A private Docker engine on a private containerd, and `docker` to speak to it.
+
+use std::process::Command;
+
+use crate::client::containerd::Containerd;
+use crate::support::process::{Daemon, outcome, run};
+use crate::support::room::Room;
+
+#[derive(Debug)]
+pub(crate) struct Docker {
+    _daemon: Daemon,
+    _containerd: Containerd,
+    room: Room,
+}
+
+impl Docker {
+    pub(crate) fn start() -> Self {
+        let containerd = Containerd::start();
+        let room = Room::new();
+        // No bridge and no firewall rules: neither is allowed everywhere, and neither is needed.
+        let mut daemon = Daemon::start(
+            "dockerd",
+            room.path(),
+            room.command("dockerd")
+                .args(["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"])
+                .args(["--bridge=none", "--exec-opt", "native.cgroupdriver=cgroupfs"])
+                .args(["--default-ulimit", "nofile=20000:20000"])
+                .arg("--config-file")
+                .arg(room.write("daemon.json", "{}"))
+                .arg("--containerd")
+                .arg(containerd.socket())
+                .arg("--host")
+                .arg(format!("unix://{}", room.join("docker.sock").display()))
+                .arg("--data-root")
+                .arg(room.directory("data"))
+                .arg("--exec-root")
+                .arg(room.directory("exec"))
+                .arg("--pidfile")
+                .arg(room.join("docker.pid")),
+        );
+        daemon.ready(|log| log.contains("API listen on").then_some(()));
+        Self { _daemon: daemon, _containerd: containerd, room }
+    }
+
+    /// Pulls an image; loopback counts as insecure by itself.
+    pub(crate) fn pull(&self, image: &str) {
+        run(self.docker().args(["pull", "--quiet", image]));
+    }
+
+    /// Runs a script in a new container of an image that was pulled, and gives what it prints.
+    pub(crate) fn run(&self, image: &str, script: &str) -> String {
+        let options = ["run", "--rm", "--network", "host"];
+        run(self.docker().args(options).args([image, "/bin/sh", "-c", script]))
+    }
+
+    fn docker(&self) -> Command {
+        let mut command = self.room.command("docker");
+        command
+            .arg("--host")
+            .arg(format!("unix://{}", self.room.join("docker.sock").display()))
+            .env("DOCKER_CONFIG", self.room.directory("docker-config"));
+        command
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        // A container that failed half way would keep its shim.
+        let containers = outcome(self.docker().args(["ps", "--all", "--quiet"])).stdout;
+        for container in String::from_utf8_lossy(&containers).lines() {
+            outcome(self.docker().args(["rm", "--force", container]));
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Interoperation: real clients pull, through the whole service, images that a real registry keeps.
+//!
+//! Each test starts what it needs on loopback, in a temporary directory of its own: `docker-registry`
+//! as upstream, the example `wave` in front of it, and the client with a private configuration. A
+//! client that isn't installed is a visible skip, or a failure where `TOWER_OCI_REQUIRE_CLIENTS=1`.
+//!
+//! `cargo test --all-features` builds the example as well. `cargo test --test interop` doesn't, and runs
+//! what lies there from an earlier build: `cargo build --all-features --example wave` goes before it.
+
+#![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a harness for tests: what goes wrong is meant to end the test"
+)]
+
+#[macro_use]
+mod support;
+
+mod client;
+
+mod credentials;
+mod harness;
+mod matrix;

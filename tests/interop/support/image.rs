@@ -1,0 +1,357 @@
+//! Images made by hand, small enough to push in a moment and complete enough to run.
+
+use std::io::Write as _;
+use std::sync::LazyLock;
+
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::need;
+
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const OCI_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(crate) const OCI_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+pub(crate) const DOCKER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+
+/// Two platforms; the machine runs the first.
+pub(crate) const PLATFORMS: [&str; 2] = ["amd64", "arm64"];
+
+/// The kinds of image that registries hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One Docker schema 2 manifest.
+    DockerManifest,
+    /// A Docker manifest list of two platforms.
+    DockerList,
+    /// An OCI index of two platforms with an attestation for each.
+    OciAttested,
+    /// One OCI manifest whose layers are compressed with zstd; it has an entry point.
+    OciZstd,
+    /// One OCI manifest that doesn't tell its media type.
+    OciNoMediaType,
+    /// One OCI manifest with no tag: its name is its digest.
+    OciDigest,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::DockerManifest,
+        Self::DockerList,
+        Self::OciAttested,
+        Self::OciZstd,
+        Self::OciNoMediaType,
+        Self::OciDigest,
+    ];
+
+    /// Name of the repository, and what `/etc/kind` of the image says.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::DockerManifest => "docker-manifest",
+            Self::DockerList => "docker-list",
+            Self::OciAttested => "oci-attested",
+            Self::OciZstd => "oci-zstd",
+            Self::OciNoMediaType => "oci-no-media-type",
+            Self::OciDigest => "oci-digest",
+        }
+    }
+
+    /// What the image runs first, if it says so.
+    pub(crate) fn entrypoint(self) -> Option<&'static str> {
+        (self == Self::OciZstd).then_some("/bin/env")
+    }
+
+    /// How many platforms there are.
+    pub(crate) fn platforms(self) -> usize {
+        if matches!(self, Self::DockerList | Self::OciAttested) { 2 } else { 1 }
+    }
+
+    pub(crate) fn is_docker(self) -> bool {
+        matches!(self, Self::DockerManifest | Self::DockerList)
+    }
+}
+
+/// A whole image: everything that has to be pushed, and by what name it is pulled then.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) kind: Kind,
+    pub(crate) blobs: Vec<Vec<u8>>,
+    /// Manifests in the order in which a registry accepts them.
+    pub(crate) manifests: Vec<Manifest>,
+    /// `test/<kind>`.
+    pub(crate) repository: String,
+    /// `:v1`, or `@sha256:…`.
+    pub(crate) suffix: String,
+}
+
+/// A manifest or an index.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    pub(crate) media_type: &'static str,
+    pub(crate) bytes: Vec<u8>,
+    /// Tag or digest to push it by.
+    pub(crate) reference: String,
+}
+
+/// A layer to inject, with what the container-token API wants to know of it.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) compressed: Vec<u8>,
+    pub(crate) digest: String,
+    pub(crate) diff_id: String,
+}
+
+/// The path and the content of the injected file, and the injected variable.
+pub(crate) const MARKER: (&str, &str) = ("injected/marker.txt", "injected by the test\n");
+pub(crate) const VARIABLE: (&str, &str) = ("INJECTED", "from the plan");
+
+/// Run in a container, it tells all that the tests look for; see [`told`].
+pub(crate) const SCRIPT: &str = "cat /etc/kind /etc/arch; cat /injected/marker.txt 2>/dev/null; \
+    echo \"$BASE|$INJECTED|$WAVE_ENTRY_CHAIN\"";
+
+/// What [`SCRIPT`] prints in a container of this image.
+pub(crate) fn told(kind: Kind, injected: bool) -> String {
+    let (marker, variable, chain) =
+        if injected { (MARKER.1, VARIABLE.1, kind.entrypoint().unwrap_or_default()) } else { ("", "", "") };
+    format!("{}\namd64\n{marker}from the source|{variable}|{chain}\n", kind.name())
+}
+
+/// The layer with [`MARKER`].
+pub(crate) fn marker_layer() -> Layer {
+    gzip_layer(&tar(&[("injected/", Entry::Directory), (MARKER.0, Entry::File(MARKER.1.as_bytes(), 0o644))]))
+}
+
+/// The image of this kind; each is made once.
+pub(crate) fn image(kind: Kind) -> &'static Image {
+    all().iter().find(|image| image.kind == kind).unwrap()
+}
+
+/// An image of each kind, in the order of [`Kind::ALL`].
+pub(crate) fn all() -> &'static [Image] {
+    static IMAGES: LazyLock<Vec<Image>> = LazyLock::new(|| Kind::ALL.into_iter().map(build).collect());
+    &IMAGES
+}
+
+fn build(kind: Kind) -> Image {
+    let mut image = Image {
+        kind,
+        blobs: Vec::new(),
+        manifests: Vec::new(),
+        repository: format!("test/{}", kind.name()),
+        suffix: ":v1".to_owned(),
+    };
+    match kind {
+        Kind::DockerManifest | Kind::OciZstd | Kind::OciNoMediaType => {
+            image.manifest(PLATFORMS[0], Some("v1"));
+        }
+        Kind::OciDigest => {
+            let descriptor = image.manifest(PLATFORMS[0], None);
+            image.suffix = format!("@{}", descriptor["digest"].as_str().unwrap());
+        }
+        Kind::DockerList | Kind::OciAttested => image.index(),
+    }
+    image
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    let mut text = "sha256:".to_owned();
+    for byte in Sha256::digest(bytes) {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+impl Image {
+    /// `test/<kind>:v1` or `test/<kind>@sha256:…`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}{}", self.repository, self.suffix)
+    }
+
+    /// The bytes that the image's own name stands for.
+    pub(crate) fn root(&self) -> &Manifest {
+        self.manifests.last().unwrap()
+    }
+
+    fn index(&mut self) {
+        let mut entries = Vec::new();
+        for architecture in PLATFORMS {
+            let mut entry = self.manifest(architecture, None);
+            entry["platform"] = json!({"architecture": architecture, "os": "linux"});
+            entries.push(entry);
+        }
+        if self.kind == Kind::OciAttested {
+            for index in 0..PLATFORMS.len() {
+                let of = entries[index]["digest"].as_str().unwrap().to_owned();
+                let entry = self.attestation(&of);
+                entries.push(entry);
+            }
+        }
+        let media_type = if self.kind.is_docker() { DOCKER_LIST } else { OCI_INDEX };
+        let document = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries});
+        self.push(media_type, document, Some("v1"));
+    }
+
+    /// Adds a platform's manifest with its config and layers, and gives its descriptor.
+    fn manifest(&mut self, architecture: &str, tag: Option<&str>) -> Value {
+        let docker = self.kind.is_docker();
+        let tars = [
+            rootfs(),
+            tar(&[
+                ("etc/", Entry::Directory),
+                ("etc/kind", Entry::File(format!("{}\n", self.kind.name()).as_bytes(), 0o644)),
+                ("etc/arch", Entry::File(format!("{architecture}\n").as_bytes(), 0o644)),
+            ]),
+        ];
+        let diff_ids: Vec<String> = tars.iter().map(|tar| digest(tar)).collect();
+        let layers: Vec<Value> = tars
+            .iter()
+            .map(|tar| {
+                let (media_type, bytes) = match self.kind {
+                    Kind::OciZstd => (OCI_ZSTD, zstd::encode_all(tar.as_slice(), 1).unwrap()),
+                    _ if docker => (DOCKER_GZIP, gzip(tar)),
+                    _ => (OCI_GZIP, gzip(tar)),
+                };
+                self.blob(media_type, bytes)
+            })
+            .collect();
+        let time = "2024-05-06T07:08:09Z";
+        let mut config = json!({
+            "architecture": architecture,
+            "os": "linux",
+            "created": time,
+            "config": {"Env": ["PATH=/bin", "BASE=from the source"], "Cmd": ["/bin/sh"], "WorkingDir": "/"},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            "history": [
+                {"created": time, "created_by": "ADD busybox /"},
+                {"created": time, "created_by": "ENV BASE=from the source", "empty_layer": true},
+                {"created": time, "created_by": "COPY kind arch /etc/"},
+            ],
+        });
+        if let Some(entrypoint) = self.kind.entrypoint() {
+            config["config"]["Entrypoint"] = json!([entrypoint]);
+        }
+        let config = self.blob(if docker { DOCKER_CONFIG } else { OCI_CONFIG }, render(&config));
+        let media_type = if docker { DOCKER_MANIFEST } else { OCI_MANIFEST };
+        let mut document = json!({"schemaVersion": 2, "config": config, "layers": layers});
+        if self.kind != Kind::OciNoMediaType {
+            document["mediaType"] = json!(media_type);
+        }
+        self.push(media_type, document, tag)
+    }
+
+    /// Adds what BuildKit adds to an index: a statement about one of its images.
+    fn attestation(&mut self, of: &str) -> Value {
+        let statement = render(&json!({
+            "_type": "https://in-toto.io/Statement/v0.1",
+            "predicateType": "https://slsa.dev/provenance/v0.2",
+            "subject": [{"name": "test", "digest": {"sha256": of.trim_start_matches("sha256:")}}],
+            "predicate": {},
+        }));
+        let config = render(&json!({
+            "architecture": "unknown",
+            "os": "unknown",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [digest(&statement)]},
+        }));
+        let config = self.blob(OCI_CONFIG, config);
+        let mut layer = self.blob("application/vnd.in-toto+json", statement);
+        layer["annotations"] = json!({"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"});
+        let document =
+            json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [layer]});
+        let mut entry = self.push(OCI_MANIFEST, document, None);
+        entry["platform"] = json!({"architecture": "unknown", "os": "unknown"});
+        entry["annotations"] = json!({
+            "vnd.docker.reference.digest": of,
+            "vnd.docker.reference.type": "attestation-manifest",
+        });
+        entry
+    }
+
+    fn push(&mut self, media_type: &'static str, document: Value, tag: Option<&str>) -> Value {
+        let bytes = render(&document);
+        let descriptor = json!({"mediaType": media_type, "digest": digest(&bytes), "size": bytes.len()});
+        let reference = tag.map_or_else(|| digest(&bytes), str::to_owned);
+        self.manifests.push(Manifest { media_type, bytes, reference });
+        descriptor
+    }
+
+    fn blob(&mut self, media_type: &str, bytes: Vec<u8>) -> Value {
+        let descriptor = json!({"mediaType": media_type, "digest": digest(&bytes), "size": bytes.len()});
+        if !self.blobs.contains(&bytes) {
+            self.blobs.push(bytes);
+        }
+        descriptor
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Entry<'a> {
+    Directory,
+    File(&'a [u8], u32),
+    Link(&'a str),
+}
+
+fn tar(entries: &[(&str, Entry<'_>)]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, entry) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_mtime(1_714_979_289);
+        match entry {
+            Entry::Directory => {
+                header.set_entry_type(tar::EntryType::Directory);
+                header.set_mode(0o755);
+                header.set_size(0);
+                archive.append_data(&mut header, path, std::io::empty()).unwrap();
+            }
+            Entry::File(content, mode) => {
+                header.set_entry_type(tar::EntryType::Regular);
+                header.set_mode(*mode);
+                header.set_size(content.len() as u64);
+                archive.append_data(&mut header, path, *content).unwrap();
+            }
+            Entry::Link(target) => {
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_mode(0o777);
+                header.set_size(0);
+                archive.append_link(&mut header, path, target).unwrap();
+            }
+        }
+    }
+    archive.into_inner().unwrap()
+}
+
+/// A root file system of one static program.
+fn rootfs() -> Vec<u8> {
+    let busybox = std::fs::read(need::program("busybox")).unwrap();
+    tar(&[
+        ("bin/", Entry::Directory),
+        ("bin/busybox", Entry::File(&busybox, 0o755)),
+        ("bin/sh", Entry::Link("busybox")),
+        ("bin/cat", Entry::Link("busybox")),
+        ("bin/env", Entry::Link("busybox")),
+        ("etc/", Entry::Directory),
+        ("etc/passwd", Entry::File(b"root:x:0:0:root:/:/bin/sh\n", 0o644)),
+        ("etc/group", Entry::File(b"root:x:0:\n", 0o644)),
+        ("tmp/", Entry::Directory),
+    ])
+}
+
+fn gzip_layer(tar: &[u8]) -> Layer {
+    let compressed = gzip(tar);
+    Layer { digest: digest(&compressed), diff_id: digest(tar), compressed }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn render(document: &Value) -> Vec<u8> {
+    serde_json::to_vec(document).unwrap()
+}

@@ -1,0 +1,14 @@
+//! What the tests stand on: processes, a place for their files, a registry, images, a token service.
+
+#[macro_use]
+pub(crate) mod need;
+
+pub(crate) mod agree;
+pub(crate) mod http;
+pub(crate) mod image;
+pub(crate) mod process;
+pub(crate) mod push;
+pub(crate) mod registry;
+pub(crate) mod room;
+pub(crate) mod token;
+pub(crate) mod wave;

@@ -1,0 +1,104 @@
+//! The example `wave`: the whole service, as a person would start it.
+
+use std::net::SocketAddr;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use crate::support::http::{Answer, send};
+use crate::support::image::{Layer, VARIABLE};
+use crate::support::process::Daemon;
+use crate::support::registry::Registry;
+use crate::support::room::Room;
+
+#[derive(Debug)]
+pub(crate) struct Wave {
+    pub(crate) address: SocketAddr,
+    daemon: Daemon,
+    _room: Room,
+}
+
+/// What the service answered to a request for an image.
+#[derive(Debug)]
+pub(crate) struct Token {
+    /// The token itself, a secret.
+    pub(crate) token: String,
+    /// What to pull.
+    pub(crate) image: String,
+    /// Digest of the root that is pulled.
+    pub(crate) digest: String,
+}
+
+impl Wave {
+    /// In front of a registry that anybody may read.
+    pub(crate) fn before(registry: &Registry) -> Self {
+        Self::start(registry, &[], None)
+    }
+
+    /// In front of a registry that wants credentials: the content of docker's `config.json`. Further
+    /// addresses are hosts that are spoken to over plain HTTP too.
+    pub(crate) fn with_credentials(registry: &Registry, further: &[SocketAddr], config: &Value) -> Self {
+        Self::start(registry, further, Some(config))
+    }
+
+    fn start(registry: &Registry, further: &[SocketAddr], credentials: Option<&Value>) -> Self {
+        let room = Room::new();
+        let mut command = room.command("examples/wave");
+        command.args(["--listen", "127.0.0.1:0"]);
+        for address in [&registry.address].into_iter().chain(further) {
+            command.arg("--insecure").arg(address.to_string());
+        }
+        if let Some(credentials) = credentials {
+            command.arg("--docker-config").arg(room.write("config.json", credentials.to_string()));
+        }
+        let mut daemon = Daemon::start("wave", room.path(), &mut command);
+        let address = daemon.ready(|log| {
+            let (_, rest) = log.split_once("listening on http://")?;
+            let (line, _) = rest.split_once('\n')?;
+            line.trim_end().trim_end_matches('/').parse().ok()
+        });
+        Self { address, daemon, _room: room }
+    }
+
+    /// Asks for an image with the injected layer and [`VARIABLE`].
+    pub(crate) fn token(&self, image: &str, platforms: &str, layer: &Layer) -> Token {
+        let answer = self.ask(image, platforms, layer);
+        assert_eq!(answer.status, 200, "{image}: {}", answer.text());
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        let text = |member: &str| {
+            body[member].as_str().unwrap_or_else(|| panic!("no {member} in {body}")).to_owned()
+        };
+        let token =
+            Token { token: text("containerToken"), image: text("targetImage"), digest: text("targetDigest") };
+        assert!(token.image.starts_with(&format!("{}/wt/{}/", self.address, token.token)), "{}", token.image);
+        token
+    }
+
+    /// The same, whatever the answer is.
+    pub(crate) fn ask(&self, image: &str, platforms: &str, layer: &Layer) -> Answer {
+        let request = json!({
+            "containerImage": image,
+            "containerPlatform": platforms,
+            "containerConfig": {
+                "env": [format!("{}={}", VARIABLE.0, VARIABLE.1)],
+                "layers": [{
+                    "location": format!("data:{}", STANDARD.encode(&layer.compressed)),
+                    "gzipDigest": layer.digest,
+                    "gzipSize": layer.compressed.len(),
+                    "tarDigest": layer.diff_id,
+                }],
+            },
+        });
+        let headers = [("Content-Type", "application/json")];
+        send(self.address, "POST", "/container-token", &headers, request.to_string().as_bytes())
+    }
+
+    /// Ends the test if the log shows an error, or a token.
+    pub(crate) fn check_log<'a>(&self, tokens: impl IntoIterator<Item = &'a Token>) {
+        let log = self.daemon.log();
+        assert!(!log.contains("ERROR"), "an error that no client saw:\n{log}");
+        for token in tokens {
+            assert!(!log.contains(&token.token), "a token in the log:\n{log}");
+        }
+    }
+}
