@@ -161,6 +161,22 @@ impl Repository {
     /// The longest name.
     pub const MAX_LEN: usize = 255;
 
+    /// Checks that `text` can be one component of a name, and gives it back.
+    ///
+    /// # Errors
+    ///
+    /// When it can't.
+    pub fn component(text: &str) -> Result<&str, InvalidName> {
+        if text.len() <= Self::MAX_LEN && is_component(text) {
+            return Ok(text);
+        }
+        Err(InvalidName::new(
+            "name component",
+            text,
+            "it is not made of lower-case letters and digits, separated by `.`, `_`, `__` or dashes",
+        ))
+    }
+
     /// The components between the slashes.
     pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/')

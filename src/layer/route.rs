@@ -1,1 +1,0 @@
-//! Which upstream a name means.
