@@ -1,1 +1,4 @@
 //! The leaf that reaches registries over HTTP.
+
+pub mod credentials;
+pub mod transport;

@@ -1,0 +1,1 @@
+//! Where credentials for upstream registries come from.
