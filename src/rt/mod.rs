@@ -3,7 +3,11 @@
 //! Work that must outlive the request that asked for it is handed to [`Tasks`], which counts it and ends it at
 //! shutdown. Nothing else in the crate spawns.
 
+mod blocking;
+mod clock;
 pub(crate) mod env;
 mod tasks;
 
+pub(crate) use self::blocking::blocking;
+pub use self::clock::Clock;
 pub use self::tasks::Tasks;
