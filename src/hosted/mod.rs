@@ -1,1 +1,45 @@
-//! A registry of our own.
+//! A registry that keeps what it serves: the leaf [`Memory`].
+//!
+//! It answers every operation of the distribution specification out of this process's memory: pulls with ranges and
+//! conditions, uploads in one request, two, or chunks, mounts, tags, referrers, deletes. It is what the examples
+//! and the tests run against, and a registry for other people's tests in one line.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_oci::error::Error> {
+//! use tower_oci::hosted::Memory;
+//! use tower_oci::operation::{GetManifest, Registry, Request};
+//! use tower_oci::spec::json::{Object, Raw};
+//! use tower_oci::spec::media_type::MediaType;
+//! use tower_oci::spec::name::Repository;
+//!
+//! let registry = Memory::new();
+//! let repository: Repository = "demo/hello".parse()?;
+//!
+//! let config = registry.push_blob(&repository, MediaType::OCI_CONFIG, r#"{"os":"linux"}"#)?;
+//! let mut manifest = Object::new();
+//! manifest.set("schemaVersion", Raw::of(&2));
+//! manifest.set("config", config.object().to_raw());
+//! manifest.set("layers", Raw::list([]));
+//! let manifest = manifest.to_raw().bytes().clone();
+//! let digest = registry.push_manifest(&repository, &"v1".parse()?, MediaType::OCI_MANIFEST, manifest)?;
+//!
+//! let request = Request::new(GetManifest::new(repository, "v1".parse()?));
+//! assert_eq!(registry.send(request).await?.into_reply().full()?.digest, digest);
+//! # Ok(()) }
+//! ```
+
+mod budget;
+mod builder;
+mod content;
+mod manifest;
+mod memory;
+mod repository;
+mod state;
+mod upload;
+mod uploads;
+
+pub use self::builder::MemoryBuilder;
+pub use self::memory::{Memory, Usage};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorCode, ErrorKind};
+use crate::spec::digest::{Algorithm, Digest};
+use crate::spec::image::{Descriptor, Manifest};
+use crate::spec::json::{MAX_DOCUMENT, Raw};
+use crate::spec::media_type::MediaType;
+use crate::spec::name::Reference;
+
+/// A manifest that was pushed, and what has to be known of it.
+#[derive(Clone, Debug)]
+pub(super) struct Pushed {
+    pub(super) media_type: MediaType,
+    pub(super) digest: Digest,
+    pub(super) content: Bytes,
+    /// The blobs that it can't do without.
+    pub(super) blobs: Vec<Descriptor>,
+    /// The entries of an index.
+    pub(super) manifests: Vec<Descriptor>,
+    /// What it refers to, and how it is shown in the list of the subject's referrers.
+    pub(super) referrer: Option<(Digest, Descriptor)>,
+}
+
+impl Pushed {
+    /// Reads a manifest that is put under `reference`.
+    pub(super) fn parse(
+        reference: &Reference,
+        media_type: Option<&MediaType>,
+        content: Bytes,
+    ) -> Result<Self, Error> {
+        if content.len() > MAX_DOCUMENT {
+            let message = format!("the manifest has {} bytes, {MAX_DOCUMENT} are allowed", content.len());
+            return Err(Error::new(ErrorKind::TooLarge, ErrorCode::ManifestInvalid, message));
+        }
+        let algorithm = reference.digest().map_or(Algorithm::Sha256, Digest::algorithm);
+        let digest = Digest::of(algorithm, &content);
+        if reference.digest().is_some_and(|wanted| *wanted != digest) {
+            let message = format!("the manifest was put as {reference}, but its digest is {digest}");
+            return Err(Error::invalid(ErrorCode::DigestInvalid, message));
+        }
+        let manifest = Manifest::parse(media_type, content.clone())?;
+        let media_type = manifest.media_type().clone();
+        if media_type == MediaType::JSON || media_type == MediaType::OCTET_STREAM {
+            return Err(Error::invalid(
+                ErrorCode::ManifestInvalid,
+                "neither the manifest's `mediaType` nor its `Content-Type` says what it is",
+            ));
+        }
+        let referrer = match manifest.subject()? {
+            Some(subject) => Some((*subject.digest(), shown(&manifest, &media_type, digest, &content)?)),
+            None => None,
+        };
+        let (blobs, manifests) = match &manifest {
+            Manifest::Image(image) => {
+                let layers = image.layers().iter().filter(|layer| !is_foreign(layer.media_type()));
+                (std::iter::once(image.config()).chain(layers).cloned().collect(), Vec::new())
+            }
+            Manifest::Index(index) => (Vec::new(), index.manifests().to_vec()),
+            Manifest::Other(..) => (Vec::new(), Vec::new()),
+        };
+        Ok(Self { media_type, digest, content, blobs, manifests, referrer })
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.content.len() as u64
+    }
+}
+
+/// The descriptor of a manifest in the list of referrers
+/// ([distribution-spec, Listing Referrers](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers)).
+fn shown(
+    manifest: &Manifest,
+    media_type: &MediaType,
+    digest: Digest,
+    content: &Bytes,
+) -> Result<Descriptor, Error> {
+    let mut descriptor = Descriptor::new(media_type.clone(), digest, content.len() as u64);
+    if let Some(artifact_type) = manifest.artifact_type()? {
+        descriptor = descriptor.with_member("artifactType", Raw::of(&artifact_type));
+    }
+    if let Some(annotations) = manifest.document().object().get("annotations") {
+        // A list must not carry what isn't annotations.
+        annotations.object()?;
+        descriptor = descriptor.with_member("annotations", annotations.clone());
+    }
+    Ok(descriptor)
+}
+
+/// Whether an image layer of this type may lie elsewhere
+/// ([image-spec, Non-Distributable Layers](https://github.com/opencontainers/image-spec/blob/main/layer.md#non-distributable-layers)).
+fn is_foreign(media_type: &MediaType) -> bool {
+    *media_type == MediaType::DOCKER_FOREIGN_LAYER
+        || media_type.as_str().starts_with("application/vnd.oci.image.layer.nondistributable.")
+}
