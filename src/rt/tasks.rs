@@ -30,6 +30,7 @@ pub struct Tasks {
 
 struct Inner {
     running: AtomicUsize,
+    serving: AtomicUsize,
     cap: usize,
     idle: Notify,
     end: watch::Sender<Phase>,
@@ -57,6 +58,7 @@ impl Tasks {
     pub fn with_cap(cap: usize) -> Self {
         let inner = Inner {
             running: AtomicUsize::new(0),
+            serving: AtomicUsize::new(0),
             cap,
             idle: Notify::new(),
             end: watch::Sender::new(Phase::Open),
@@ -70,7 +72,25 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let Some(running) = Running::enter(&self.inner) else { return false };
+        self.start(work, Running::enter(&self.inner, Count::Work))
+    }
+
+    /// Like [`Tasks::spawn`], for what only serves other work, as the driver of a connection does: a shutdown doesn't
+    /// wait for it, still starts it while it waits for the rest, and ends it last. It has a count of its own, with the
+    /// same cap.
+    #[cfg(feature = "client")]
+    pub(crate) fn spawn_serving<F>(&self, work: F) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.start(work, Running::enter(&self.inner, Count::Serving))
+    }
+
+    fn start<F>(&self, work: F, running: Option<Running>) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Some(running) = running else { return false };
         let mut end = self.inner.end.subscribe();
         #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
         tokio::spawn(async move {
@@ -91,16 +111,16 @@ impl Tasks {
     /// itself.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
         self.inner.end.send_replace(Phase::Closed);
-        let by_itself = tokio::time::timeout(deadline, self.wait_idle()).await.is_ok();
+        let by_itself = tokio::time::timeout(deadline, self.wait_idle(&[Count::Work])).await.is_ok();
         self.inner.end.send_replace(Phase::Abort);
-        self.wait_idle().await;
+        self.wait_idle(&[Count::Work, Count::Serving]).await;
         by_itself
     }
 
-    async fn wait_idle(&self) {
+    async fn wait_idle(&self, counts: &[Count]) {
         loop {
             let idle = self.inner.idle.notified();
-            if self.running() == 0 {
+            if counts.iter().all(|count| count.of(&self.inner).load(Ordering::Acquire) == 0) {
                 return;
             }
             idle.await;
@@ -120,26 +140,48 @@ impl fmt::Debug for Tasks {
     }
 }
 
-/// One unit of the count, given back on drop, so that a task that panics is counted out too.
-struct Running(Arc<Inner>);
+#[derive(Clone, Copy)]
+enum Count {
+    Work,
+    Serving,
+}
+
+impl Count {
+    fn of(self, inner: &Inner) -> &AtomicUsize {
+        match self {
+            Self::Work => &inner.running,
+            Self::Serving => &inner.serving,
+        }
+    }
+
+    fn starts_in(self, phase: Phase) -> bool {
+        match self {
+            Self::Work => phase == Phase::Open,
+            Self::Serving => phase != Phase::Abort,
+        }
+    }
+}
+
+/// One unit of a count, given back on drop, so that a task that panics is counted out too.
+struct Running(Arc<Inner>, Count);
 
 impl Running {
-    fn enter(inner: &Arc<Inner>) -> Option<Self> {
-        inner
-            .running
+    fn enter(inner: &Arc<Inner>, count: Count) -> Option<Self> {
+        count
+            .of(inner)
             .try_update(Ordering::AcqRel, Ordering::Acquire, |running| {
                 (running < inner.cap).then_some(running + 1)
             })
             .ok()?;
-        let running = Self(Arc::clone(inner));
+        let running = Self(Arc::clone(inner), count);
         // Checked after counting in: a shutdown that began in between waits for us, or we see it.
-        (*inner.end.borrow() == Phase::Open).then_some(running)
+        count.starts_in(*inner.end.borrow()).then_some(running)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.1.of(&self.0).fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.idle.notify_waiters();
         }
     }
@@ -165,5 +207,27 @@ mod tests {
         assert!(tasks.spawn(tokio::time::sleep(Duration::from_secs(2))));
         assert!(tasks.shutdown(Duration::from_secs(5)).await);
         assert!(!tasks.spawn(async {}));
+    }
+    #[cfg(feature = "client")]
+    #[tokio::test(start_paused = true)]
+    async fn shutdown_does_not_wait_for_what_serves_but_ends_it_last() {
+        let tasks = Tasks::new();
+        let (ended, mut end) = tokio::sync::oneshot::channel::<()>();
+        assert!(tasks.spawn_serving(async move {
+            let _ended = ended;
+            std::future::pending::<()>().await;
+        }));
+        let others = tasks.clone();
+        assert!(tasks.spawn(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert!(others.spawn_serving(std::future::pending()), "work that goes on may still be served");
+        }));
+        let start = tokio::time::Instant::now();
+        assert!(tasks.shutdown(Duration::from_secs(5)).await);
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+        assert!(
+            end.try_recv().is_err_and(|error| error == tokio::sync::oneshot::error::TryRecvError::Closed)
+        );
+        assert!(!tasks.spawn_serving(async {}));
     }
 }
