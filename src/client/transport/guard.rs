@@ -137,5 +137,5 @@ fn not_public_name(host: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-#[path = "guard_tests.rs"]
+#[path = "guard/tests.rs"]
 mod tests;
