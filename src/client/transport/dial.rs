@@ -83,3 +83,18 @@ fn refused(host: &str, port: u16, error: io::Error) -> Error {
     };
     Error::unavailable(message).with_source(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_is_told() {
+        // Refused by the resolver itself, so that nothing is asked of the network.
+        let limit = Duration::from_secs(10);
+        let error = dial(&StaticHosts::new(), "no\0name", 443, None, limit).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.message(), "the name `no\0name` doesn't resolve");
+    }
+}

@@ -37,3 +37,6 @@ pub use self::guard::Guard;
 pub use self::service::HttpService;
 #[cfg(feature = "tls")]
 pub use self::tls::TlsProvider;
+
+#[cfg(test)]
+mod tests;
