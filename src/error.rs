@@ -176,6 +176,7 @@ struct Inner {
     message: String,
     retry_after: Option<RetryAfter>,
     challenge: Option<String>,
+    content_size: Option<u64>,
     source: Option<BoxError>,
 }
 
@@ -189,6 +190,7 @@ impl Error {
             message: message.into(),
             retry_after: None,
             challenge: None,
+            content_size: None,
             source: None,
         }))
     }
@@ -278,6 +280,13 @@ impl Error {
         self
     }
 
+    /// The same error with the size in bytes of the content that a range lies outside of: `Content-Range: bytes */…`.
+    #[must_use]
+    pub fn with_content_size(mut self, size: u64) -> Self {
+        self.0.content_size = Some(size);
+        self
+    }
+
     /// The same error with `context` and a colon in front of its message.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
@@ -319,6 +328,12 @@ impl Error {
     #[must_use]
     pub fn challenge(&self) -> Option<&str> {
         self.0.challenge.as_deref()
+    }
+
+    /// The size in bytes of the content that a range lies outside of, if that is known.
+    #[must_use]
+    pub fn content_size(&self) -> Option<u64> {
+        self.0.content_size
     }
 }
 
