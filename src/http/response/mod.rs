@@ -1,0 +1,13 @@
+//! Responses: operations' answers to HTTP and back.
+
+mod decode;
+mod encode;
+mod facts;
+mod failure;
+mod lists;
+mod multipart;
+mod refusal;
+
+pub use self::decode::decode;
+pub use self::encode::encode;
+pub(super) use self::refusal::refuse;
