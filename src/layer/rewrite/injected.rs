@@ -218,6 +218,26 @@ impl InjectedLayer {
         Ok(Self { kind: LayerKind::Gzip, digest, size, diff_id, platforms: Vec::new(), source })
     }
 
+    /// A layer that was measured before, out of a record of ours. Its digest is checked, its diff_id is taken as it
+    /// is: nothing is inflated.
+    ///
+    /// # Errors
+    ///
+    /// When the content has another digest: the record is damaged.
+    #[cfg(feature = "wave")]
+    pub(crate) fn restored(
+        content: Bytes,
+        kind: LayerKind,
+        digest: Digest,
+        diff_id: Digest,
+    ) -> Result<Self, Error> {
+        if !digest.matches(&content) {
+            return Err(Error::internal(format!("the record of the layer {digest} is damaged")));
+        }
+        let size = content.len() as u64;
+        Ok(Self { kind, digest, size, diff_id, platforms: Vec::new(), source: LayerSource::Bytes(content) })
+    }
+
     fn measured(kind: LayerKind, found: inflate::Measured, source: LayerSource) -> Self {
         let inflate::Measured { digest, size, diff_id } = found;
         Self { kind, digest, size, diff_id, platforms: Vec::new(), source }
