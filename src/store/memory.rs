@@ -14,7 +14,8 @@ use crate::rt::Clock;
 /// Records in the memory of this process, up to a number and a total size. They are gone when the process ends.
 ///
 /// It is full when either limit is reached by *live* records: then it refuses, and evicts nothing. Records whose
-/// moment has come make room first. Values are copied, so that one doesn't keep a larger buffer alive.
+/// moment has come make room first. Values are kept as they are handed over: one that is a slice keeps the whole of its
+/// buffer alive.
 #[derive(Clone)]
 pub struct MemoryRecords {
     inner: Arc<Mutex<Inner>>,
@@ -93,14 +94,14 @@ impl Inner {
         None
     }
 
-    fn put(&mut self, key: &str, value: &[u8], expires: SystemTime, now: SystemTime) -> Result<(), Error> {
+    fn put(&mut self, key: &str, value: Bytes, expires: SystemTime, now: SystemTime) -> Result<(), Error> {
         self.sweep(now);
         if expires <= now {
             self.take(key);
             return Ok(());
         }
         let replaced = self.records.get(key).map_or(0, |old| weight(key, &old.value));
-        let (records, bytes) = (self.records.len(), weight(key, value));
+        let (records, bytes) = (self.records.len(), weight(key, &value));
         if replaced == 0 && records >= self.max_records {
             return Err(full(format_args!("{records} of {} records", self.max_records)));
         }
@@ -114,7 +115,7 @@ impl Inner {
         let key: Arc<str> = key.into();
         self.bytes += bytes;
         self.ends.insert((expires, Arc::clone(&key)));
-        self.records.insert(key, Record { value: Bytes::copy_from_slice(value), expires });
+        self.records.insert(key, Record { value, expires });
         Ok(())
     }
 
@@ -155,7 +156,7 @@ impl Records for MemoryRecords {
         value: Bytes,
         expires: SystemTime,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        let put = self.lock().put(key, &value, expires, self.clock.now());
+        let put = self.lock().put(key, value, expires, self.clock.now());
         Box::pin(ready(put))
     }
 
@@ -208,10 +209,11 @@ mod tests {
         now.store(120, Ordering::Relaxed);
         assert_eq!(records.get("a").await.unwrap(), None);
         assert!(records.is_empty());
-        let inner = Arc::clone(&records.inner);
-        let inner = inner.lock().unwrap();
-        assert_eq!((inner.bytes, inner.ends.len()), (0, 0));
-        drop(inner);
+        assert_eq!(
+            format!("{records:?}"),
+            "MemoryRecords { records: 0, max_records: 10, bytes: 0, max_bytes: 268435456 }"
+        );
+        assert!(records.lock().ends.is_empty());
         assert!(!records.remove("a").await.unwrap());
     }
 
