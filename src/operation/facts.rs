@@ -78,6 +78,26 @@ impl Default for Verified {
     }
 }
 
+/// In a request: whoever asks reads the content itself, so that a blob is to be fetched wherever it is; a redirect would
+/// be no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WithoutRedirect;
+
+impl WithoutRedirect {
+    /// The mark.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Default for WithoutRedirect {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// In a response: texts for the person who pulls, told in `Warning` headers
 /// ([distribution-spec, Warnings](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#warnings)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
