@@ -69,10 +69,12 @@ impl Plan {
     /// to what else a plan changes, and change nothing by themselves.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.platforms().is_empty()
-            && self.layers().is_empty()
-            && self.annotations().is_empty()
-            && !self.changes_execution()
+        self.platforms().is_empty() && !self.changes_images()
+    }
+
+    /// Whether it changes images, and not only which of them are served.
+    pub(super) fn changes_images(&self) -> bool {
+        !self.layers().is_empty() || !self.annotations().is_empty() || self.changes_execution()
     }
 
     /// Whether it changes how an image is run.

@@ -29,6 +29,7 @@ mod manifest;
 use std::fmt;
 
 pub use self::config::config;
+pub(super) use self::index::still_holds;
 pub use self::index::{Choice, Outcome, index, missing_platform, select};
 pub use self::manifest::manifest;
 use super::plan::Plan;
