@@ -1,9 +1,5 @@
 //! The rewrite layer over registries in memory: what clients get, and which requests the source gets for it.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that finds a fault is meant to stop"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that finds a fault is meant to stop")]
 
 use std::sync::{Arc, Mutex};
 
@@ -612,6 +608,7 @@ async fn injected_layers_and_configs_answer_head_ranges_and_conditions() {
         }
         let error = ranged("bytes=99999999-").await.unwrap_err();
         assert_eq!(error.status(), http::StatusCode::RANGE_NOT_SATISFIABLE);
+        assert_eq!(error.content_size(), Some(content.len() as u64));
 
         let tags = |text: &str| Some(EntityTags::parse(text));
         let cached = send(&|asked| asked.conditions.if_none_match = tags(&format!("\"{digest}\""))).await;

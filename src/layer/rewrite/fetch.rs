@@ -8,6 +8,7 @@ use tower_service::Service;
 
 use crate::body::Body;
 use crate::error::{BoxError, Error, ErrorCode, ErrorKind, RetryAfter};
+use crate::http::uri::resolve;
 use crate::operation::BlobPart;
 use crate::spec::range::{ByteRange, ContentRange};
 
@@ -149,15 +150,4 @@ fn retry_after_of(text: &str) -> Option<RetryAfter> {
         Ok(seconds) => Some(RetryAfter::Delay(Duration::from_secs(seconds))),
         Err(_) => httpdate::parse_http_date(text.trim()).ok().map(|at: SystemTime| RetryAfter::At(at)),
     }
-}
-
-/// Where a redirect from `base` leads: to an absolute URI, or to a path of the same host.
-fn resolve(base: &Uri, location: &str) -> Result<Uri, Error> {
-    let malformed = || Error::bad_gateway("a layer's location redirects to what is no URL");
-    let is_path = location.starts_with('/') && !location.starts_with("//");
-    let absolute = match (is_path, base.scheme_str(), base.authority()) {
-        (true, Some(scheme), Some(authority)) => format!("{scheme}://{authority}{location}"),
-        _ => location.to_owned(),
-    };
-    absolute.parse().map_err(|_| malformed())
 }

@@ -109,7 +109,8 @@ fn wanted(asked: &GetBlob, size: u64) -> Result<Wanted, Error> {
         Some(Satisfied::Several(ranges)) => Ok(Wanted::Several(ranges)),
         Some(Satisfied::None) => {
             let message = format!("the range lies outside of the {size} bytes of {}", asked.digest);
-            Err(Error::new(ErrorKind::RangeNotSatisfiable, ErrorCode::SizeInvalid, message))
+            let error = Error::new(ErrorKind::RangeNotSatisfiable, ErrorCode::SizeInvalid, message);
+            Err(error.with_content_size(size))
         }
     }
 }
