@@ -117,6 +117,11 @@ impl Tasks {
         by_itself
     }
 
+    /// Takes no new work and ends what runs, without waiting for it: for a `Drop`, which can't wait.
+    pub fn abort(&self) {
+        self.inner.end.send_replace(Phase::Abort);
+    }
+
     async fn wait_idle(&self, counts: &[Count]) {
         loop {
             let idle = self.inner.idle.notified();
@@ -198,6 +203,16 @@ mod tests {
         assert!(!tasks.spawn(async {}), "the cap holds");
         assert_eq!(tasks.running(), 1);
         assert!(!tasks.shutdown(Duration::from_secs(5)).await);
+        assert_eq!(tasks.running(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_abort_ends_what_runs_and_takes_no_more() {
+        let tasks = Tasks::new();
+        assert!(tasks.spawn(std::future::pending()));
+        tasks.abort();
+        assert!(!tasks.spawn(async {}));
+        tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(tasks.running(), 0);
     }
 
