@@ -2,10 +2,14 @@
 
 mod asked;
 pub mod challenge;
+mod edge;
 mod headers;
 mod marker;
 pub mod request;
 pub mod response;
+mod service;
 pub mod uri;
 
 pub use self::asked::Asked;
+pub use self::edge::HTTP10_BUFFER;
+pub use self::service::{Oci, OciFuture, OciLayer, OciLayerFuture, OciService};

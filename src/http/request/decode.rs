@@ -108,11 +108,6 @@ pub async fn decode(parts: &Parts, body: Body) -> Result<Request, Error> {
     Ok(request)
 }
 
-/// Whether a path is at or below `/v2`, and so ours to answer.
-pub(in crate::http) fn is_endpoint(path: &str) -> bool {
-    path.strip_prefix("/v2").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 fn unknown(path: &str) -> Error {
     let message = format!("the registry API has no endpoint `{}`", shortened(path));
     Error::new(ErrorKind::NotFound, ErrorCode::Unsupported, message)

@@ -9,7 +9,6 @@ mod path;
 pub(super) mod query;
 
 pub use self::decode::decode;
-pub(super) use self::decode::is_endpoint;
 pub use self::encode::encode;
 pub(super) use self::path::Route;
 
