@@ -51,6 +51,21 @@ async fn each_address_of_a_name_is_judged() {
     assert_eq!(refused.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody connected");
 }
 
+/// Resolvers read such names as addresses, without asking anybody.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn addresses_in_unusual_forms_are_judged() {
+    let service = Transport::builder().build().unwrap().connect(Guard::public_only());
+    for host in ["127.1", "0x7f.0.0.1", "2130706433", "0177.0.0.1"] {
+        let error = get(&service, &format!("http://{host}:9/")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert_eq!(
+            error.message(),
+            format!("`{host}` resolves to a loopback address (127.0.0.0/8), which may not be connected to")
+        );
+    }
+}
+
 #[tokio::test]
 async fn pools_of_one_transport_have_their_own_guards() {
     let server = Server::start("127.0.0.3", hello).await;

@@ -149,6 +149,25 @@ async fn a_server_without_tls_is_told() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_handshake_or_a_tunnel_that_stalls_times_out() {
+    let silent = Server::with("127.0.0.3", |stream, _| async move {
+        let _stream = stream;
+        std::future::pending().await
+    })
+    .await;
+    let root = Authority::new("one").pem;
+    for (settings, uri) in [
+        (settings().root_certificates_pem(root.as_str()), uri(&silent)),
+        (settings().proxy(silent.address.to_string()), "https://registry.example/".to_owned()),
+    ] {
+        let start = tokio::time::Instant::now();
+        let error = get(&service(settings), &uri).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), Duration::from_secs(10));
+    }
+}
+
 #[tokio::test]
 async fn no_roots_at_all_matter_only_to_https() {
     let server = Server::start("127.0.0.3", hello).await;
