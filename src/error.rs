@@ -294,6 +294,13 @@ impl Error {
         self
     }
 
+    /// The same error with another message, made of the one that it has.
+    #[must_use]
+    pub(crate) fn map_message(mut self, change: impl FnOnce(&str) -> String) -> Self {
+        self.0.message = change(&self.0.message);
+        self
+    }
+
     /// What went wrong, for programs.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
