@@ -7,8 +7,7 @@ use crate::spec::name::{Host, Repository};
 /// prefix that fits counts, a later one before an earlier of the same length; where none fits it is anonymous.
 ///
 /// Hosts are compared as a whole, port included, and prefixes end at slashes: a credential for `team` of
-/// `registry.example` goes neither to `team2` nor to `registry.example.evil.example` nor to
-/// `registry.example:5000`.
+/// `registry.example` goes neither to `team2` nor to `registry.example.evil.example` nor to `registry.example:5000`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_oci::error::Error> {

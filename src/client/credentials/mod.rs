@@ -25,8 +25,8 @@ impl Scope {
         Self { host: canonical(host).to_owned(), prefix }
     }
 
-    /// How well it fits, or `None` when it doesn't: the longer the prefix, the better. Hosts are compared as a
-    /// whole, prefixes at slashes, so that nothing that merely looks alike fits.
+    /// How well it fits, or `None` when it doesn't: the longer the prefix, the better. Hosts are compared as a whole,
+    /// prefixes at slashes, so that nothing that merely looks alike fits.
     fn fit(&self, registry: &Host, repository: Option<&Repository>) -> Option<usize> {
         if self.host != canonical(registry.as_str()) {
             return None;

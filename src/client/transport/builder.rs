@@ -63,11 +63,11 @@ impl Transport {
 
     /// A pool of connections that go where `guard` lets them.
     ///
-    /// Each call makes a pool of its own; clones of the service share it. The caps on exchanges per host hold for
-    /// all pools of a transport together. It has to be used on a tokio runtime with time and I/O enabled.
+    /// Each call makes a pool of its own; clones of the service share it. The caps on exchanges per host hold for all
+    /// pools of a transport together. It has to be used on a tokio runtime with time and I/O enabled.
     ///
-    /// Its errors say what happened: a name that doesn't resolve, a refused or broken connection and a full queue
-    /// are [`Unavailable`], time-outs are [`TimedOut`], a certificate that isn't trusted and an answer that isn't HTTP
+    /// Its errors say what happened: a name that doesn't resolve, a refused or broken connection and a full queue are
+    /// [`Unavailable`], time-outs are [`TimedOut`], a certificate that isn't trusted and an answer that isn't HTTP
     /// are [`BadGateway`], the guard's refusals are [`Denied`]. None holds a path or a query, since those of signed
     /// URLs are secrets.
     ///
@@ -134,9 +134,9 @@ impl TransportBuilder {
         self
     }
 
-    /// How long an upstream may take to send the head of its response: 30 seconds by default, connecting included.
-    /// It counts anew with each piece of an upload that the upstream took, and stands still while it is the
-    /// upload's source that gives nothing.
+    /// How long an upstream may take to send the head of its response: 30 seconds by default, connecting included. It
+    /// counts anew with each piece of an upload that the upstream took, and stands still while it is the upload's
+    /// source that gives nothing.
     pub fn header_timeout(mut self, limit: Duration) -> Self {
         self.limits.header = limit;
         self
@@ -154,9 +154,8 @@ impl TransportBuilder {
         self
     }
 
-    /// How many exchanges with one scheme, host and port may go on at once, each counted until its response's body
-    /// has ended: 64 by default. Over HTTP/1.1 that is the number of connections in use; as many may be idle.
-    /// Requests beyond wait in order.
+    /// How many exchanges with one scheme, host and port may go on at once, each counted until its response's body has
+    /// ended: 64 by default. Over HTTP/1.1 that is the number of connections in use; as many may be idle. Requests beyond wait in order.
     pub fn max_per_host(mut self, count: usize) -> Self {
         self.limits.per_host = count;
         self
@@ -168,8 +167,8 @@ impl TransportBuilder {
         self
     }
 
-    /// Where the tasks of connections are counted; by default the transport has [`Tasks`] of its own. A shutdown of
-    /// the tasks doesn't wait for connections, but ends them after everything else.
+    /// Where the tasks of connections are counted; by default the transport has [`Tasks`] of its own. A shutdown of the
+    /// tasks doesn't wait for connections, but ends them after everything else.
     pub fn tasks(mut self, tasks: Tasks) -> Self {
         self.tasks = Some(tasks);
         self
@@ -186,9 +185,9 @@ impl TransportBuilder {
 /// HTTP proxies.
 ///
 /// A proxy is given as `http://host:port`, with `user:password@` in front of the host where it wants Basic
-/// credentials; `%40` and the like are decoded. https goes through it by `CONNECT`, plain http by sending it the
-/// whole URI. `localhost` and loopback addresses are never reached through a proxy. What the [`Guard`] can judge
-/// there is told in its documentation.
+/// credentials; `%40` and the like are decoded. https goes through it by `CONNECT`, plain http by sending it the whole
+/// URI. `localhost` and loopback addresses are never reached through a proxy. What the [`Guard`] can judge there is told
+/// in its documentation.
 impl TransportBuilder {
     /// The proxy for http and https.
     pub fn proxy(self, uri: impl Into<Secret>) -> Self {
@@ -208,17 +207,17 @@ impl TransportBuilder {
         self
     }
 
-    /// What is reached without a proxy: entries divided by commas, added to those that are there.
-    /// `registry.example` means that host and those below it, `.example` those below it only; both may have a port.
-    /// `10.0.0.0/8` and `10.0.0.1` mean addresses that are written in the URL. `*` means everything.
+    /// What is reached without a proxy: entries divided by commas, added to those that are there. `registry.example` means
+    /// that host and those below it, `.example` those below it only; both may have a port. `10.0.0.0/8` and `10.0.0.1`
+    /// mean addresses that are written in the URL. `*` means everything.
     pub fn no_proxy(mut self, list: impl Into<String>) -> Self {
         self.proxies.no_proxy.push(list.into());
         self
     }
 
     /// Takes the proxies from the environment: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` for both, and `NO_PROXY`,
-    /// in lower or upper case, of which lower case goes first. `HTTP_PROXY` in upper case doesn't count in a CGI
-    /// program (where `REQUEST_METHOD` is set), because there clients may set it.
+    /// in lower or upper case, of which lower case goes first. `HTTP_PROXY` in upper case doesn't count in a CGI program
+    /// (where `REQUEST_METHOD` is set), because there clients may set it.
     pub fn proxy_from_env(mut self) -> Self {
         self.proxies.read_env(env::text);
         self
@@ -241,8 +240,8 @@ impl TransportBuilder {
         self
     }
 
-    /// Whether the platform's root certificates are trusted, as they are by default; without them, only those that
-    /// were added. They are read at the first https connection, from where the platform has them. On Unix systems
+    /// Whether the platform's root certificates are trusted, as they are by default; without them, only those that were
+    /// added. They are read at the first https connection, from where the platform has them. On Unix systems
     /// other than macOS the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` say where that is, by common usage.
     #[cfg(feature = "tls")]
     pub fn native_roots(mut self, trusted: bool) -> Self {

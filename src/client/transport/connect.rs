@@ -15,8 +15,8 @@ use super::tunnel::tunnel;
 use crate::error::Error;
 use crate::operation::BoxFuture;
 
-/// What hyper-util's client makes its connections with: everything that may be connected to passes here, and with
-/// it the guard.
+/// What hyper-util's client makes its connections with: everything that may be connected to passes here, and with it
+/// the guard.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     shared: Arc<Shared>,

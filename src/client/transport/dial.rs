@@ -1,5 +1,4 @@
-//! TCP connections: names are resolved, each address is judged, and the very address that was judged is connected
-//! to.
+//! TCP connections: names are resolved, each address is judged, and the very address that was judged is connected to.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -117,8 +117,8 @@ where
     }
 }
 
-/// When the upstream last had something to do, and whether it is us who keep it waiting: then no time-out runs,
-/// since a slow upload isn't the upstream's fault.
+/// When the upstream last had something to do, and whether it is us who keep it waiting: then no time-out runs, since
+/// a slow upload isn't the upstream's fault.
 #[derive(Debug)]
 struct Progress(Mutex<Waiting>);
 
@@ -213,8 +213,7 @@ fn failure(target: &Target, error: hyper_util::client::legacy::Error) -> Error {
 /// How many bytes hyper reads and buffers at most at once.
 const MAX_BUFFER: usize = 1024 * 1024;
 
-/// HTTP/2's flow-control window, of a stream and of a connection: with the default of 64 KiB a blob is several
-/// times slower.
+/// HTTP/2's flow-control window, of a stream and of a connection: with the default of 64 KiB a blob is several times slower.
 #[cfg(feature = "http2")]
 const WINDOW: u32 = 16 * 1024 * 1024;
 

@@ -10,15 +10,15 @@ use crate::spec::name::Host;
 /// Names and URLs come from outside: from clients, and from upstreams in redirects, realms and `Location`s. A guard
 /// lets a connection go to addresses of the public internet only, and to what the embedder named. It judges where a
 /// connection is made, each time, IP literals and resolved addresses alike, and the connection goes to the very
-/// address that was judged. Refused are loopback, private, shared (100.64.0.0/10), link-local, unique local and
-/// site-local addresses, the metadata services of clouds, unspecified, multicast and broadcast addresses and those
-/// for documentation and benchmarks; IPv6 addresses that stand for an IPv4 one (mapped, compatible, NAT64, 6to4,
-/// Teredo) are judged by that.
+/// address that was judged. Refused are loopback, private, shared (100.64.0.0/10), link-local, unique local and site-local
+/// addresses, the metadata services of clouds, unspecified, multicast and broadcast addresses and those for
+/// documentation and benchmarks; IPv6 addresses that stand for an IPv4 one (mapped, compatible, NAT64, 6to4, Teredo)
+/// are judged by that.
 ///
 /// Through an HTTP proxy the proxy resolves names, so there only the *name* can be judged: IP literals as above,
-/// and names that can't be public (`localhost`, a single label, `.local`, `.internal`, `.home.arpa`, numbers that a
-/// resolver may take for an address) are refused unless allowed. What other names resolve to there is the proxy's
-/// to guard. The proxy itself is configured, and hence allowed.
+/// and names that can't be public (`localhost`, a single label, `.local`, `.internal`, `.home.arpa`, numbers that a resolver may take for
+/// an address) are refused unless allowed. What other names resolve to there is the proxy's to guard. The proxy
+/// itself is configured, and hence allowed.
 ///
 /// ```
 /// use tower_oci::client::transport::Guard;
@@ -45,16 +45,15 @@ impl Guard {
         Self::default()
     }
 
-    /// Exactly this host may be, or resolve to, any address. A host without a port means the ports 443 and 80 of
-    /// it.
+    /// Exactly this host may be, or resolve to, any address. A host without a port means the ports 443 and 80 of it.
     #[must_use]
     pub fn allow_host(mut self, host: &Host) -> Self {
         Arc::make_mut(&mut self.0).hosts.push(host.clone());
         self
     }
 
-    /// Addresses of this network (`10.0.0.0/8`, `fd00::/8`, or a single address) may be connected to, on any port
-    /// and by any name.
+    /// Addresses of this network (`10.0.0.0/8`, `fd00::/8`, or a single address) may be connected to, on any port and
+    /// by any name.
     ///
     /// # Errors
     ///

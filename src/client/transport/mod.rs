@@ -1,9 +1,9 @@
 //! The way to upstreams: HTTP over guarded connections.
 //!
-//! A [`Transport`] holds what all upstreams share: trusted roots, an HTTP proxy, time-outs, the cap on exchanges
-//! per host. [`Transport::connect`] makes an [`HttpService`] of it: a pool of connections with a [`Guard`] of its
-//! own, which judges every address where it is connected to. An [`HttpService`] is erased, so that any tower
-//! service that speaks HTTP can stand in its place.
+//! A [`Transport`] holds what all upstreams share: trusted roots, an HTTP proxy, time-outs, the cap on exchanges per
+//! host. [`Transport::connect`] makes an [`HttpService`] of it: a pool of connections with a [`Guard`] of its own, which
+//! judges every address where it is connected to. An [`HttpService`] is erased, so that any tower service that speaks
+//! HTTP can stand in its place.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

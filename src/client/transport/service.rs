@@ -13,8 +13,7 @@ use crate::operation::BoxFuture;
 
 /// A tower service that speaks HTTP as a client, its type erased; clones share it.
 ///
-/// It is what an upstream is reached over: a pool of connections, or any service of the embedder's. Requests carry
-/// an absolute URI. It follows no redirects and knows nothing of authentication.
+/// It is what an upstream is reached over: a pool of connections, or any service of the embedder's. Requests carry an absolute URI. It follows no redirects and knows nothing of authentication.
 ///
 /// It is always ready: the inner service's readiness is awaited within the call.
 ///

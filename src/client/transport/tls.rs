@@ -17,8 +17,8 @@ use crate::rt;
 
 /// Which implementation of cryptography TLS uses.
 ///
-/// By default it is aws-lc-rs where the feature `tls-aws-lc-rs` is on, else ring. The process-wide default of
-/// rustls is neither read nor set.
+/// By default it is aws-lc-rs where the feature `tls-aws-lc-rs` is on, else ring. The process-wide default of rustls
+/// is neither read nor set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsProvider {

@@ -1,5 +1,4 @@
-//! `CONNECT` ([RFC 9110, 9.3.6](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6)): a tunnel through an HTTP
-//! proxy.
+//! `CONNECT` ([RFC 9110, 9.3.6](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6)): a tunnel through an HTTP proxy.
 
 use std::io;
 
@@ -50,8 +49,7 @@ async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads up to the empty line. What follows it belongs to the tunnel, where the other side has nothing to say
-/// before we do.
+/// Reads up to the empty line. What follows it belongs to the tunnel, where the other side has nothing to say before we do.
 async fn read_head(stream: &TcpStream) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     let mut buffer = [0; 1024];

@@ -76,8 +76,8 @@ impl File {
         Ok(file)
     }
 
-    /// The entry of a repository prefix first, as it says most; then the host's helper, else the store, with the
-    /// host's own entry behind it.
+    /// The entry of a repository prefix first, as it says most; then the host's helper, else the store, with the host's
+    /// own entry behind it.
     pub(super) fn find(&self, registry: &Host, repository: Option<&Repository>) -> Option<Answer<'_>> {
         let best = self
             .entries

@@ -35,8 +35,7 @@ impl Helper {
         (!name.is_empty() && name.len() <= 128 && name.bytes().all(fine)).then(|| Self(name.to_owned()))
     }
 
-    /// Asks the program, in `directory` or else on the path, for the credential of `server`; `None` when it has
-    /// none.
+    /// Asks the program, in `directory` or else on the path, for the credential of `server`; `None` when it has none.
     ///
     /// What it writes to its standard output is never told, since that is where secrets come.
     pub(super) async fn get(

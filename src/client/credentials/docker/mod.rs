@@ -19,8 +19,8 @@ use crate::operation::{BoxFuture, Credential, Credentials};
 use crate::rt::env;
 use crate::spec::name::{DOCKER_HUB, Host, Repository};
 
-/// Credentials as `docker login` and `podman login` leave them: docker's `config.json`, podman's `auth.json`, and
-/// the helper programs that they name. Clones share it.
+/// Credentials as `docker login` and `podman login` leave them: docker's `config.json`, podman's `auth.json`, and the
+/// helper programs that they name. Clones share it.
 ///
 /// Of a file it reads `auths` (`auth`, `username` and `password`, `identitytoken`, `registrytoken`), `credHelpers`
 /// and `credsStore`. For a repository the first that fits counts:
@@ -29,9 +29,8 @@ use crate::spec::name::{DOCKER_HUB, Host, Repository};
 /// 2. the host's helper in `credHelpers`, else the helper in `credsStore`,
 /// 3. the host's entry in `auths`; those that docker wrote as a URL (`https://index.docker.io/v1/`) last.
 ///
-/// Files are looked at again every five seconds at most and read anew when they have changed, so that a login is
-/// seen. A helper has ten seconds; its answer, also that it has none, is believed for a minute and asked for once
-/// for many.
+/// Files are looked at again every five seconds at most and read anew when they have changed, so that a login is seen.
+/// A helper has ten seconds; its answer, also that it has none, is believed for a minute and asked for once for many.
 ///
 /// The error of a request says for which registry no credential could be had; what is wrong with the file or the
 /// helper is in its source and in a log event, since the request may be a stranger's.
@@ -62,15 +61,14 @@ enum Content {
 impl DockerConfig {
     /// Reads the files at their usual places, as far as they are there: `$DOCKER_CONFIG/config.json` or else
     /// `~/.docker/config.json`; then `$REGISTRY_AUTH_FILE`, or else `$XDG_RUNTIME_DIR/containers/auth.json` and
-    /// `$XDG_CONFIG_HOME/containers/auth.json` (`~/.config/containers/auth.json`). The first file that has
-    /// something for a registry counts.
+    /// `$XDG_CONFIG_HOME/containers/auth.json` (`~/.config/containers/auth.json`). The first file that has something for a registry counts.
     ///
     /// It blocks for a moment, and is the only method here that reads the environment.
     ///
     /// # Errors
     ///
-    /// When a file is there but can't be read or is malformed; the message names the file and the entry, and
-    /// nothing of its content.
+    /// When a file is there but can't be read or is malformed; the message names the file and the entry, and nothing of
+    /// its content.
     pub fn load() -> Result<Self, Error> {
         let places = places(|name| env::variable(name).map(PathBuf::from));
         let sources = places.into_iter().map(|path| Source::open(path, false).map(Arc::new));
@@ -81,8 +79,7 @@ impl DockerConfig {
     ///
     /// # Errors
     ///
-    /// When the file can't be read or is malformed; the message names the file and the entry, and nothing of its
-    /// content.
+    /// When the file can't be read or is malformed; the message names the file and the entry, and nothing of its content.
     pub fn load_from(path: impl Into<PathBuf>) -> Result<Self, Error> {
         Ok(Self::new(Content::Files(vec![Arc::new(Source::open(path.into(), true)?)])))
     }

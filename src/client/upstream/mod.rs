@@ -1,0 +1,142 @@
+//! One registry, reached over HTTP.
+
+mod answer;
+mod blob;
+mod builder;
+mod exchange;
+mod list;
+mod manifest;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Uri};
+use tower_service::Service;
+
+pub use self::builder::UpstreamBuilder;
+use self::exchange::{Ask, Caller};
+use super::auth::{Auth, Who};
+use super::origin::WebOrigin;
+use super::quirks::Quirks;
+use super::redirect::Redirects;
+use super::retry::{Budget, RetryPolicy};
+use super::transport::HttpService;
+use crate::error::Error;
+use crate::operation::{BoxFuture, Credential, Credentials, Operation, Request, Response};
+use crate::spec::name::{Host, Repository};
+
+/// A leaf that answers operations by asking a registry over HTTP. Clones share its connections, tokens and budget.
+///
+/// What it does, and what it doesn't: see the [room's page](super).
+///
+/// ```
+/// use tower_oci::client::Upstream;
+/// use tower_oci::operation::Credential;
+///
+/// # fn main() -> Result<(), tower_oci::error::Error> {
+/// let hub = Upstream::builder("docker.io".parse()?)
+///     .credential(Credential::basic("user", "password"))
+///     .build()?;
+/// assert_eq!(hub.host().as_str(), "docker.io");
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Upstream(Arc<Inner>);
+
+pub(super) struct Inner {
+    host: Host,
+    /// Scheme and authority that are spoken to.
+    endpoint: Uri,
+    origin: WebOrigin,
+    own: HttpService,
+    elsewhere: HttpService,
+    credentials: Arc<dyn Credentials>,
+    auth: Auth,
+    redirects: Redirects,
+    quirks: Quirks,
+    retry: RetryPolicy,
+    budget: Budget,
+    headers_within: Duration,
+    user_agent: HeaderValue,
+    secret_headers: HeaderMap,
+    /// What turned out to be refused.
+    refuses_head_of_manifests: AtomicBool,
+    refuses_head_of_blobs: AtomicBool,
+}
+
+impl Upstream {
+    /// Settings for the registry `host`, as names mean it: `docker.io`, `registry.corp.example:5000`.
+    pub fn builder(host: Host) -> UpstreamBuilder {
+        UpstreamBuilder::new(host)
+    }
+
+    /// The registry's host, as names mean it.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.0.host
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("host", &self.0.host)
+            .field("endpoint", &self.0.endpoint)
+            .field("redirects", &self.0.redirects)
+            .field("quirks", &self.0.quirks)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service<Request> for Upstream {
+    type Response = Response;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Response, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        Box::pin(inner.answer(request))
+    }
+}
+
+impl Inner {
+    async fn answer(self: Arc<Self>, request: Request) -> Result<Response, Error> {
+        let (operation, extensions) = request.into_parts();
+        let caller = match extensions.get::<Credential>() {
+            Some(credential) => Caller { who: Who::new(credential.clone()), ours: false },
+            None => self.ask_source(operation.repository()).await?,
+        };
+        match operation {
+            Operation::GetManifest(operation) => self.manifest(operation, &caller).await,
+            Operation::GetBlob(operation) => self.blob(operation, &caller).await,
+            Operation::ListTags(operation) => self.tags(operation, &caller).await,
+            Operation::ListReferrers(operation) => self.referrers(operation, &caller).await,
+            Operation::ListRepositories(operation) => self.repositories(operation, &caller).await,
+            Operation::Ping(operation) => self.plain(operation.into(), &caller).await,
+            other => Err(Error::unsupported(format!(
+                "{} is not passed on to {}: upstreams are only read from",
+                other.kind().as_str(),
+                self.host
+            ))),
+        }
+    }
+
+    /// What the upstream's own credentials say.
+    async fn ask_source(&self, repository: Option<&Repository>) -> Result<Caller, Error> {
+        let credential = self.credentials.credential(&self.host, repository).await?;
+        Ok(Caller { who: Who::new(credential), ours: true })
+    }
+
+    /// An operation whose answer is a document, or none.
+    async fn plain(&self, operation: Operation, caller: &Caller) -> Result<Response, Error> {
+        let (ask, asked) = Ask::new(operation, caller)?;
+        self.document(&ask, &asked).await
+    }
+}
