@@ -30,7 +30,7 @@ impl Pushed {
     ) -> Result<Self, Error> {
         if content.len() > MAX_DOCUMENT {
             let message = format!("the manifest has {} bytes, {MAX_DOCUMENT} are allowed", content.len());
-            return Err(Error::new(ErrorKind::TooLarge, ErrorCode::ManifestInvalid, message));
+            return Err(Error::new(ErrorKind::TooLarge, ErrorCode::SizeInvalid, message));
         }
         let algorithm = reference.digest().map_or(Algorithm::Sha256, Digest::algorithm);
         let digest = Digest::of(algorithm, &content);

@@ -96,6 +96,7 @@ impl Memory {
     ) -> Result<Descriptor, Error> {
         let content = content.into();
         let descriptor = Descriptor::of(media_type, &content);
+        self.inner.uploads.expire();
         let cost = self.inner.budget.reserve(content.len() as u64)?;
         self.state().put_blob(repository, *descriptor.digest(), content.into(), cost)?;
         Ok(descriptor)
@@ -123,8 +124,10 @@ impl Memory {
     /// How much is kept now.
     #[must_use]
     pub fn usage(&self) -> Usage {
+        // First, since what has expired is given back then.
+        let uploads = self.inner.uploads.len();
         let (repositories, blobs) = self.state().counts();
-        Usage { bytes: self.inner.budget.used(), repositories, blobs, uploads: self.inner.uploads.len() }
+        Usage { bytes: self.inner.budget.used(), repositories, blobs, uploads }
     }
 
     /// Never held while anything is awaited.
@@ -210,7 +213,7 @@ impl Memory {
                 Some(Satisfied::None) => {
                     let message = format!("no part of the range lies within the {size} bytes of {digest}");
                     let (kind, code) = (ErrorKind::RangeNotSatisfiable, ErrorCode::SizeInvalid);
-                    return Err(Error::new(kind, code, message));
+                    return Err(Error::new(kind, code, message).with_content_size(size));
                 }
             };
         }
@@ -230,6 +233,7 @@ impl Memory {
         }
         let pushed = Pushed::parse(&put.reference, put.media_type.as_ref(), put.content)?;
         let sparse_indexes = self.inner.settings.sparse_indexes;
+        self.inner.uploads.expire();
         self.state().put_manifest(&put.repository, put.reference, put.tags, pushed, sparse_indexes)
     }
 

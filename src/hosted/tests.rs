@@ -174,7 +174,7 @@ async fn manifests_that_lie_are_refused() {
         (&latest, None, both.to_raw().bytes().clone(), (400, ErrorCode::ManifestInvalid)),
         (&latest, oci.clone(), Bytes::from_static(b"[]"), (400, ErrorCode::ManifestInvalid)),
         (&latest, None, Bytes::from_static(b"{}"), (400, ErrorCode::ManifestInvalid)),
-        (&latest, oci, vec![b' '; (4 << 20) + 1].into(), (413, ErrorCode::ManifestInvalid)),
+        (&latest, oci, vec![b' '; (4 << 20) + 1].into(), (413, ErrorCode::SizeInvalid)),
     ] {
         let mut put = PutManifest::new(a.clone(), reference.parse().unwrap(), MediaType::JSON, content);
         put.media_type = media_type;

@@ -36,8 +36,14 @@ impl Uploads {
         Arc::new(Self { slots: Mutex::default(), max, timeout })
     }
 
+    /// How many are open, after those that have expired are gone.
     pub(super) fn len(&self) -> usize {
         self.slots().len()
+    }
+
+    /// Gives back what uploads have that have been idle for too long; every look-up does it too.
+    pub(super) fn expire(&self) {
+        drop(self.slots());
     }
 
     pub(super) fn open(&self, repository: Repository, upload: Upload) -> Result<UploadId, Error> {
