@@ -2,6 +2,8 @@
 //!
 //! Times are told, never asserted: the machine is shared. What gates a change is counted elsewhere.
 
+#![expect(clippy::expect_used, reason = "what can't go on stops")]
+
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use http::{Method, Request as HttpRequest, header};

@@ -100,7 +100,8 @@ fn image(request: &ContainerRequest<'_>) -> Result<Option<ImageName>, Error> {
             Err(invalid(format!("`containerImage` and `{file}` are both given: only one of them can be")))
         }
         (Some(image), None) => {
-            image.parse().map(Some).map_err(|error| invalid(format!("`containerImage`: {error}")))
+            let image = image.parse().map(|image: ImageName| Some(image.or_latest()));
+            image.map_err(|error| invalid(format!("`containerImage`: {error}")))
         }
         (None, Some(_)) => Ok(None),
     }
