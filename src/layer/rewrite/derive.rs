@@ -204,8 +204,10 @@ fn source_blobs<'d>(references: impl Iterator<Item = &'d Descriptor>) -> Vec<(Di
     references.map(|descriptor| (*descriptor.digest(), Part::Source)).collect()
 }
 
-fn unchanged<'d>(held: Held, references: impl Iterator<Item = &'d Descriptor>) -> Node {
+fn unchanged<'d>(mut held: Held, references: impl Iterator<Item = &'d Descriptor>) -> Node {
     let digest = held.source;
+    // What is remembered must not keep the whole buffer alive that it was read into.
+    held.content = Bytes::copy_from_slice(&held.content);
     let parts = Parts { blobs: source_blobs(references), manifests: vec![(digest, held)], kept: Vec::new() };
     Node { digest, outcome: Outcome::Keep, parts, available: Vec::new() }
 }

@@ -77,3 +77,6 @@ pub use self::injected::{HttpMode, InjectedLayer, LayerKind, LayerSource};
 pub use self::layer::{RewriteLayer, RewriteService};
 pub use self::plan::{Plan, PlanBuilder};
 pub use self::request::{DerivedFrom, Pin, Rewrite};
+
+#[cfg(test)]
+mod tests;

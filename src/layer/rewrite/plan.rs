@@ -338,9 +338,9 @@ impl Parts {
                 return Err(invalid(format!("the first word of the {what} is empty")));
             }
         }
-        for (what, pairs) in [("label", &self.labels), ("annotation", &self.annotations)] {
+        for (what, pairs) in [("a label", &self.labels), ("an annotation", &self.annotations)] {
             if pairs.contains_key("") {
-                return Err(invalid(format!("the name of a {what} is empty")));
+                return Err(invalid(format!("the name of {what} is empty")));
             }
         }
         if let Some(name) = &self.entry_chain

@@ -14,7 +14,8 @@ use crate::spec::name::Tag;
 /// - [`pinned`](Self::pinned): the repository consists of one derived image. Its tag, its documents and what they
 ///   refer to are served, and nothing else.
 /// - [`resolving`](Self::resolving): for code of ours that wants to know the derived digest of an image. A digest
-///   names the source, as a tag does, and is answered with the *derived* manifest.
+///   names the source, as a tag does, and is answered with the *derived* manifest. Nothing is noted for later requests
+///   by derived digest: those come under a pin.
 ///
 /// ```
 /// use tower_oci::layer::rewrite::{Pin, Plan, Rewrite};

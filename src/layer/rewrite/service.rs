@@ -70,13 +70,14 @@ impl Session {
             None => {
                 let source = upstream.resolve(&asked.reference).await?;
                 let found = self.tree(&upstream, source, true).await?;
-                self.shared.notes.keep(&scope, &found.tree).await;
+                if !self.rewrite.is_resolving() {
+                    self.shared.notes.keep(&scope, &found.tree).await;
+                }
                 self.root(&asked, &found.tree)
             }
             Some(source) if self.rewrite.is_resolving() => {
                 let found = self.tree(&upstream, *source, false).await?;
                 self.ensure(&upstream, &found).await?;
-                self.shared.notes.keep(&scope, &found.tree).await;
                 self.root(&asked, &found.tree)
             }
             Some(digest) => {

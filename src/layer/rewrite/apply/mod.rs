@@ -110,3 +110,6 @@ fn checked(what: &str, document: Document) -> Result<Document, Error> {
     }
     Ok(document)
 }
+
+#[cfg(test)]
+mod tests;
