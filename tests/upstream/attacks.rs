@@ -5,8 +5,8 @@ use http::{HeaderName, HeaderValue, header};
 use tower_oci::client::{Redirects, RetryPolicy, Upstreams};
 use tower_oci::error::Error;
 use tower_oci::operation::{
-    BlobContent, Credential, DeleteManifest, GetManifest, ListTags, Registry as _, Request, StartUpload,
-    UpstreamId,
+    BlobContent, Credential, DeleteManifest, GetBlob, GetManifest, ListTags, Registry as _, Request,
+    StartUpload, UpstreamId, WithoutRedirect,
 };
 
 use crate::web::*;
@@ -278,6 +278,20 @@ async fn a_redirect_to_another_origin_can_be_handed_on() {
     };
     assert_eq!(uri, signed);
     assert_eq!(web.seen(), [get_blob_line(), "GET https://registry.example/inside".to_owned()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_is_followed_for_a_layer_that_reads_the_blob_itself() {
+    let web = Web::new(|call| match call.line.as_str() {
+        "GET https://cdn.example/x" => Answer::content(BLOB),
+        _ => Answer::redirect("https://cdn.example/x"),
+    });
+    let upstream = web.upstream().redirects(Redirects::HandOn).build().unwrap();
+    let mut request = Request::new(GetBlob::new(REPOSITORY.parse().unwrap(), blob_digest()));
+    request.extensions_mut().insert(WithoutRedirect::new());
+    let body = upstream.send(request).await.unwrap().into_reply().into_whole().unwrap();
+    assert_eq!(body.read(BLOB.len()).await.unwrap(), BLOB);
+    assert_eq!(web.seen(), [get_blob_line(), "~GET https://cdn.example/x".to_owned()]);
 }
 
 #[tokio::test(start_paused = true)]

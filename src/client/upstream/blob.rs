@@ -26,13 +26,14 @@ impl Inner {
         self: &Arc<Self>,
         operation: GetBlob,
         caller: &Caller,
+        redirects: Redirects,
     ) -> Result<Response, Error> {
         if operation.head {
-            return self.head_blob(operation, caller).await;
+            return self.head_blob(operation, caller, redirects).await;
         }
         let digest = operation.digest;
         let (mut ask, asked) = Ask::new(operation.into(), caller)?;
-        ask.redirects = self.redirects;
+        ask.redirects = redirects;
         let mut answer = self.exchange(&ask).await?;
         if let Some(uri) = answer.handed_on.take() {
             return Ok(handed_on(digest, uri));
@@ -62,12 +63,17 @@ impl Inner {
 
     /// A `HEAD`, or where that is refused a `GET` of the first byte: its answer has the size, and leaves the connection
     /// fit for use.
-    async fn head_blob(&self, operation: GetBlob, caller: &Caller) -> Result<Response, Error> {
+    async fn head_blob(
+        &self,
+        operation: GetBlob,
+        caller: &Caller,
+        redirects: Redirects,
+    ) -> Result<Response, Error> {
         let digest = operation.digest;
         let mut refused = None;
         if !(self.quirks.refuses_head_of_blobs || self.refuses_head_of_blobs.load(Ordering::Relaxed)) {
             let (mut ask, asked) = Ask::new(operation.clone().into(), caller)?;
-            ask.redirects = self.redirects;
+            ask.redirects = redirects;
             let mut answer = self.exchange(&ask).await?;
             if let Some(uri) = answer.handed_on.take() {
                 return Ok(handed_on(digest, uri));

@@ -25,7 +25,7 @@ use super::redirect::Redirects;
 use super::retry::{Budget, RetryPolicy};
 use super::transport::HttpService;
 use crate::error::Error;
-use crate::operation::{BoxFuture, Credential, Credentials, Operation, Request, Response};
+use crate::operation::{BoxFuture, Credential, Credentials, Operation, Request, Response, WithoutRedirect};
 use crate::spec::name::{Host, Repository};
 
 /// A leaf that answers operations by asking a registry over HTTP. Clones share its connections, tokens and budget.
@@ -115,7 +115,11 @@ impl Inner {
         };
         match operation {
             Operation::GetManifest(operation) => self.manifest(operation, &caller).await,
-            Operation::GetBlob(operation) => self.blob(operation, &caller).await,
+            Operation::GetBlob(operation) => {
+                let reads_itself = extensions.get::<WithoutRedirect>().is_some();
+                let redirects = if reads_itself { Redirects::Follow } else { self.redirects };
+                self.blob(operation, &caller, redirects).await
+            }
             Operation::ListTags(operation) => self.tags(operation, &caller).await,
             Operation::ListReferrers(operation) => self.referrers(operation, &caller).await,
             Operation::ListRepositories(operation) => self.repositories(operation, &caller).await,
