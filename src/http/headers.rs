@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -22,12 +24,13 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
 
 /// The lines of a header, joined by commas as
 /// [RFC 9110, 5.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.2) has it; unreadable lines are left out.
-pub(crate) fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+pub(crate) fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
     let mut lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    let mut joined = lines.next()?.to_owned();
+    let mut joined = Cow::Borrowed(lines.next()?);
     for line in lines {
-        joined.push_str(", ");
-        joined.push_str(line);
+        let text = joined.to_mut();
+        text.push_str(", ");
+        text.push_str(line);
     }
     Some(joined)
 }

@@ -203,17 +203,12 @@ async fn put_manifest(
         None => None,
     };
     not_encoded(headers)?;
-    let too_large = || {
-        let message = format!("the manifest is larger than {MAX_DOCUMENT} bytes");
-        Error::new(ErrorKind::TooLarge, ErrorCode::SizeInvalid, message)
-    };
-    if announced(headers, &body).is_some_and(|length| length > MAX_DOCUMENT as u64) {
-        return Err(too_large());
+    let max = MAX_DOCUMENT as u64;
+    if announced(headers, &body).is_some_and(|length| length > max) {
+        let message = format!("the manifest is larger than {max} bytes");
+        return Err(Error::new(ErrorKind::TooLarge, ErrorCode::SizeInvalid, message));
     }
-    let content = body.read(MAX_DOCUMENT).await.map_err(|error| match error.kind() {
-        ErrorKind::TooLarge => too_large(),
-        _ => error,
-    })?;
+    let content = body.limited(max, "manifest").read(MAX_DOCUMENT).await?;
     Ok(PutManifest { repository, reference, tags, media_type, content })
 }
 

@@ -89,7 +89,7 @@ async fn decode_reply(
         (Kind::ListTags, 200) => lists::read_tags(asked, headers, document(headers, body).await?)?.into(),
         (Kind::ListReferrers, 200) => lists::read_referrers(headers, document(headers, body).await?)?.into(),
         (Kind::ListRepositories, 200) => {
-            lists::read_repositories(asked, headers, &document(headers, body).await?)?.into()
+            lists::read_repositories(asked, headers, document(headers, body).await?)?.into()
         }
         (_, status) => {
             return Err(Error::bad_gateway(format!(

@@ -1,33 +1,30 @@
 use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    LOCATION, RANGE,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RANGE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::multipart::Multipart;
 use super::refusal::failure;
-use super::{facts, lists};
+use super::{blob, facts, lists};
 use crate::body::Body;
-use crate::error::{Error, ErrorCode, ErrorKind};
+use crate::error::Error;
 use crate::http::Asked;
 use crate::http::headers::{
     DOCKER_CONTENT_DIGEST, DOCKER_DISTRIBUTION_API_VERSION, DOCKER_UPLOAD_UUID, OCI_CHUNK_MIN_LENGTH,
     OCI_SUBJECT, OCI_TAG,
 };
 use crate::operation::{
-    Blob, BlobContent, BlobPart, Conditional, Manifest, ManifestCreated, OperationKind, Reply, Response,
-    UploadStarted, UploadState,
+    Conditional, Manifest, ManifestCreated, OperationKind, Reply, Response, UploadStarted, UploadState,
 };
 use crate::spec::digest::Digest;
 use crate::spec::media_type::MediaType;
 use crate::spec::name::Repository;
-use crate::spec::range::{ByteRange, ContentRange, Satisfied};
 
 /// What has a digest never changes. Who may see it is for this registry to say, so shared caches keep nothing.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+
+/// Plain bytes.
+pub(super) const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// What may be different next time is asked for again, with `If-None-Match`.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
@@ -57,7 +54,7 @@ fn encode_reply(asked: &Asked, reply: Reply) -> Result<http::Response<Body>, Err
     match (asked.kind(), reply) {
         (Kind::Ping, Reply::Pong(_)) => Ok(json(MediaType::JSON, Bytes::from_static(b"{}"))),
         (Kind::GetManifest, Reply::Manifest(manifest)) => get_manifest(asked, manifest),
-        (Kind::GetBlob, Reply::Blob(blob)) => get_blob(asked, blob),
+        (Kind::GetBlob, Reply::Blob(blob)) => blob::encode(asked, blob),
         (Kind::PutManifest, Reply::ManifestCreated(created)) => put_manifest(repository(asked)?, &created),
         (Kind::StartUpload, Reply::UploadStarted(UploadStarted::Created(created)))
         | (Kind::FinishUpload, Reply::BlobCreated(created)) => {
@@ -107,132 +104,7 @@ fn get_manifest(asked: &Asked, reply: Conditional<Manifest>) -> Result<http::Res
     Ok(response)
 }
 
-fn get_blob(asked: &Asked, blob: Blob) -> Result<http::Response<Body>, Error> {
-    let Blob { digest, size, media_type, content: found } = blob;
-    same_digest(asked, &digest)?;
-    let kind = media_type.as_ref().map_or(OCTET_STREAM, content_type);
-    match found {
-        BlobContent::NotModified => not_modified(asked, &digest),
-        BlobContent::Redirect(to) => redirect(&digest, &to),
-        _ if asked.conditions().has(&digest) => not_modified(asked, &digest),
-        BlobContent::Whole(_) if asked.is_head() => {
-            // A length that isn't known must not look like one of zero.
-            let body = if size.is_some() { Body::empty() } else { unknown_length() };
-            Ok(whole(asked, &digest, size, kind, body))
-        }
-        BlobContent::Whole(body) => {
-            let size = agreed(&digest, size, body.size())?;
-            match in_memory_range(asked, &digest, &body) {
-                Some(satisfied) => ranges(asked, &digest, kind, body, satisfied),
-                None => Ok(whole(asked, &digest, size, kind, body)),
-            }
-        }
-        BlobContent::Part(part) => {
-            agreed(&digest, Some(part.range.length()), part.body.size())?;
-            Ok(one_part(asked, &digest, size, kind, part))
-        }
-        BlobContent::Parts(parts) => Ok(several_parts(asked, &digest, size, kind, parts)),
-    }
-}
-
-const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
-
-fn unknown_length() -> Body {
-    Body::from_stream(futures_util::stream::empty::<Result<Bytes, Error>>())
-}
-
-fn whole(
-    asked: &Asked,
-    digest: &Digest,
-    size: Option<u64>,
-    kind: HeaderValue,
-    body: Body,
-) -> http::Response<Body> {
-    let mut response = content(StatusCode::OK, body);
-    let headers = response.headers_mut();
-    identify(headers, asked, digest);
-    headers.insert(CONTENT_TYPE, kind);
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if let Some(size) = size {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
-    }
-    response
-}
-
-/// What a range means in a blob that is all there, whose leaf has left the cutting to us.
-fn in_memory_range(asked: &Asked, digest: &Digest, body: &Body) -> Option<Satisfied> {
-    let size = body.as_bytes()?.len() as u64;
-    let range = asked.range().filter(|_| asked.conditions().allow_range(digest))?;
-    Some(range.resolve(size)).filter(|satisfied| *satisfied != Satisfied::Whole)
-}
-
-fn ranges(
-    asked: &Asked,
-    digest: &Digest,
-    kind: HeaderValue,
-    body: Body,
-    satisfied: Satisfied,
-) -> Result<http::Response<Body>, Error> {
-    let bytes = body.as_bytes().cloned().unwrap_or_default();
-    let size = bytes.len() as u64;
-    let part = |range: ByteRange| BlobPart::new(range, Body::from(range.slice(&bytes).unwrap_or_default()));
-    match satisfied {
-        Satisfied::One(range) => Ok(one_part(asked, digest, Some(size), kind, part(range))),
-        Satisfied::Several(ranges) => {
-            let parts = ranges.into_iter().map(part).collect();
-            Ok(several_parts(asked, digest, Some(size), kind, parts))
-        }
-        Satisfied::Whole => Ok(whole(asked, digest, Some(size), kind, body)),
-        Satisfied::None => {
-            let message = format!("no part of what was asked for lies within the {size} bytes of {digest}");
-            Err(Error::new(ErrorKind::RangeNotSatisfiable, ErrorCode::SizeInvalid, message)
-                .with_content_size(size))
-        }
-    }
-}
-
-fn one_part(
-    asked: &Asked,
-    digest: &Digest,
-    size: Option<u64>,
-    kind: HeaderValue,
-    part: BlobPart,
-) -> http::Response<Body> {
-    let length = part.range.length();
-    let range = ContentRange::Part(part.range, size);
-    let mut response = whole(asked, digest, Some(length), kind, part.body);
-    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    response.headers_mut().extend(value(range.to_string()).map(|value| (CONTENT_RANGE, value)));
-    response
-}
-
-fn several_parts(
-    asked: &Asked,
-    digest: &Digest,
-    size: Option<u64>,
-    kind: HeaderValue,
-    parts: Vec<BlobPart>,
-) -> http::Response<Body> {
-    let multipart = Multipart::new(digest, size, &kind, parts);
-    let (kind, length) = (multipart.content_type(), multipart.length());
-    let mut response = whole(asked, digest, length, kind, Body::new(multipart));
-    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    response
-}
-
-fn redirect(digest: &Digest, to: &Uri) -> Result<http::Response<Body>, Error> {
-    if to.scheme().is_none() || to.authority().is_none() {
-        return Err(Error::internal(format!("{digest} was redirected to a relative URL")));
-    }
-    let mut response = without_content(StatusCode::TEMPORARY_REDIRECT);
-    let headers = response.headers_mut();
-    headers.extend(value(to.to_string()).map(|value| (LOCATION, value)));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    set_digest(headers, digest);
-    Ok(response)
-}
-
-fn not_modified(asked: &Asked, digest: &Digest) -> Result<http::Response<Body>, Error> {
+pub(super) fn not_modified(asked: &Asked, digest: &Digest) -> Result<http::Response<Body>, Error> {
     if asked.conditions().if_none_match.is_none() {
         return Err(Error::internal(format!(
             "{digest} was answered as not modified to an unconditional request"
@@ -282,22 +154,13 @@ fn upload(
     Ok(response)
 }
 
-fn same_digest(asked: &Asked, digest: &Digest) -> Result<(), Error> {
+pub(super) fn same_digest(asked: &Asked, digest: &Digest) -> Result<(), Error> {
     match asked.digest() {
-        Some(wanted) if wanted != digest => {
+        // The same content may go by the digest of another algorithm.
+        Some(wanted) if wanted.algorithm() == digest.algorithm() && wanted != digest => {
             Err(Error::internal(format!("{wanted} was answered with {digest}")))
         }
         _ => Ok(()),
-    }
-}
-
-/// The size of a content, which nobody may have two of.
-fn agreed(digest: &Digest, size: Option<u64>, body: Option<u64>) -> Result<Option<u64>, Error> {
-    match (size, body) {
-        (Some(size), Some(body)) if size != body => {
-            Err(Error::corrupt(format!("of {digest} {size} bytes were to come, but {body} are there")))
-        }
-        (size, body) => Ok(size.or(body)),
     }
 }
 
@@ -312,14 +175,14 @@ pub(super) fn empty(status: StatusCode) -> http::Response<Body> {
 }
 
 /// A response whose content is empty.
-fn without_content(status: StatusCode) -> http::Response<Body> {
+pub(super) fn without_content(status: StatusCode) -> http::Response<Body> {
     let mut response = empty(status);
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
 }
 
 /// A response whose content is to arrive as it is.
-fn content(status: StatusCode, body: Body) -> http::Response<Body> {
+pub(super) fn content(status: StatusCode, body: Body) -> http::Response<Body> {
     let mut response = empty(status);
     response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
     *response.body_mut() = body;
@@ -338,7 +201,7 @@ pub(super) fn json(media_type: MediaType, text: Bytes) -> http::Response<Body> {
 }
 
 /// What names a content and says how long it stays the same.
-fn identify(headers: &mut HeaderMap, asked: &Asked, digest: &Digest) {
+pub(super) fn identify(headers: &mut HeaderMap, asked: &Asked, digest: &Digest) {
     let by_digest = asked.digest().is_some();
     headers.insert(CACHE_CONTROL, if by_digest { IMMUTABLE } else { REVALIDATE });
     // One text for both headers: the one without quotes is a slice of the other.
@@ -350,7 +213,7 @@ fn identify(headers: &mut HeaderMap, asked: &Asked, digest: &Digest) {
     headers.extend(HeaderValue::from_maybe_shared(bare).ok().map(|value| (DOCKER_CONTENT_DIGEST, value)));
 }
 
-fn set_digest(headers: &mut HeaderMap, digest: &Digest) {
+pub(super) fn set_digest(headers: &mut HeaderMap, digest: &Digest) {
     headers.extend(value(digest.to_string()).map(|value| (DOCKER_CONTENT_DIGEST, value)));
 }
 
@@ -366,7 +229,7 @@ pub(super) fn value(text: String) -> Option<HeaderValue> {
 }
 
 /// The types that nearly every answer has cost nothing.
-fn content_type(media_type: &MediaType) -> HeaderValue {
+pub(super) fn content_type(media_type: &MediaType) -> HeaderValue {
     for known in [
         "application/vnd.oci.image.manifest.v1+json",
         "application/vnd.oci.image.index.v1+json",

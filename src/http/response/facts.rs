@@ -75,7 +75,7 @@ pub(super) fn warning(text: &str) -> Option<HeaderValue> {
 }
 
 /// The text of a warning, as it may be shown: control characters escaped, cut where it is long.
-fn warning_text(value: &HeaderValue) -> Option<String> {
+pub(super) fn warning_text(value: &HeaderValue) -> Option<String> {
     let line = std::str::from_utf8(value.as_bytes()).ok()?;
     let quoted = line.trim().strip_prefix("299 ")?.trim_start();
     let (_agent, quoted) = quoted.split_once(' ')?;

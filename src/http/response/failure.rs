@@ -1,9 +1,10 @@
 //! What an upstream's refusal means.
 
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WARNING};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use super::facts;
 use crate::body::Body;
 use crate::error::{Error, ErrorCode, ErrorKind, RetryAfter};
 use crate::http::Asked;
@@ -38,7 +39,7 @@ struct Words {
 
 /// The error that an answer other than a success means.
 pub(super) async fn decode(asked: &Asked, status: StatusCode, headers: &HeaderMap, body: Body) -> Error {
-    let words = read_words(headers, body).await;
+    let words = read_words(asked, headers, body).await;
     let mut message = format!("the registry answered with {}", status.as_u16());
     if let Some(text) = &words.text {
         message.push_str(": ");
@@ -114,8 +115,13 @@ fn invalid_code(asked: &Asked) -> ErrorCode {
     }
 }
 
-/// The first error in the body, or the first line of plain text. HTML says nothing to our client's user.
-async fn read_words(headers: &HeaderMap, body: Body) -> Words {
+/// The first error in the body, or the first line of plain text; after a `HEAD`, what our own edge puts into a
+/// `Warning`. HTML says nothing to our client's user.
+async fn read_words(asked: &Asked, headers: &HeaderMap, body: Body) -> Words {
+    if asked.is_head() {
+        let warning = headers.get_all(WARNING).iter().find_map(facts::warning_text);
+        return Words { code: None, text: warning.as_deref().map(shortened) };
+    }
     let Ok(content) = body.read(MAX_ERROR).await else { return Words::default() };
     if let Ok(Errors { errors }) = serde_json::from_slice(&content) {
         let Some(first) = errors.into_iter().next() else { return Words::default() };

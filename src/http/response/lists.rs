@@ -1,12 +1,11 @@
 //! Lists, and the links to their next pages.
 
-use std::borrow::Cow;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use http::header::LINK;
 use http::{HeaderMap, HeaderValue};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::encode::{json, value};
 use crate::body::Body;
@@ -94,33 +93,18 @@ fn link(response: &mut http::Response<Body>, asked: &Asked, path: String, next: 
     response.headers_mut().extend(line.map(|line| (LINK, line)));
 }
 
-#[derive(Deserialize)]
-struct ReadTags<'a> {
-    #[serde(borrow, default)]
-    tags: Option<Vec<Cow<'a, str>>>,
-}
-
-#[derive(Deserialize)]
-struct ReadCatalog<'a> {
-    #[serde(borrow, default)]
-    repositories: Option<Vec<Cow<'a, str>>>,
-}
-
 pub(super) fn read_tags(asked: &Asked, headers: &HeaderMap, content: Bytes) -> Result<Tags, Error> {
     let repository = asked.repository().ok_or_else(|| Error::internal("a list of tags has no repository"))?;
-    let list: ReadTags<'_> = serde_json::from_slice(&content).map_err(|error| no_list("tags", error))?;
-    let (tags, next) = cut(asked, of_links(headers)?, parsed(list.tags));
+    let (tags, next) = cut(asked, of_links(headers)?, entries(content, "tags")?);
     Ok(Tags::new(repository.clone(), tags, next))
 }
 
 pub(super) fn read_repositories(
     asked: &Asked,
     headers: &HeaderMap,
-    content: &Bytes,
+    content: Bytes,
 ) -> Result<Repositories, Error> {
-    let list: ReadCatalog<'_> =
-        serde_json::from_slice(content).map_err(|error| no_list("repositories", error))?;
-    let (repositories, next) = cut(asked, of_links(headers)?, parsed(list.repositories));
+    let (repositories, next) = cut(asked, of_links(headers)?, entries(content, "repositories")?);
     Ok(Repositories::new(repositories, next))
 }
 
@@ -142,8 +126,10 @@ fn no_list(of: &str, source: impl Into<BoxError>) -> Error {
 }
 
 /// The entries that are what they should be: what else some registries list couldn't be asked for.
-fn parsed<T: FromStr>(entries: Option<Vec<Cow<'_, str>>>) -> Vec<T> {
-    entries.unwrap_or_default().iter().filter_map(|entry| entry.parse().ok()).collect()
+fn entries<T: FromStr>(content: Bytes, member: &'static str) -> Result<Vec<T>, Error> {
+    let read = |content| Document::parse(content)?.object().read_member::<Vec<String>>(member);
+    let entries = read(content).map_err(|error| no_list(member, error))?.unwrap_or_default();
+    Ok(entries.iter().filter_map(|entry| entry.parse().ok()).collect())
 }
 
 /// Some registries give everything, whatever page is asked for, and no link. Then the page is cut here, if the order

@@ -1,5 +1,6 @@
 //! Responses: operations' answers to HTTP and back.
 
+mod blob;
 mod decode;
 mod encode;
 mod facts;
@@ -11,3 +12,6 @@ mod refusal;
 pub use self::decode::decode;
 pub use self::encode::encode;
 pub(super) use self::refusal::refuse;
+
+#[cfg(test)]
+mod tests;
