@@ -32,7 +32,6 @@ mod damage;
 mod fault;
 mod faulty;
 mod hosts;
-pub mod image;
 
 mod recorder;
 mod serve;

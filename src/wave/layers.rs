@@ -1,7 +1,7 @@
 //! The layers of a container-token request: decoded and checked in full, or as far as can be said without fetching.
 
-use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use base64::{DecodeError, Engine as _};
 use http::Uri;
 
 use super::limits::Limits;
@@ -91,7 +91,14 @@ fn decode(name: &str, data: &str) -> Result<Vec<u8>, Error> {
 
 /// The bytes of a base64 text that is written as they would be encoded: padded, without white space.
 pub(super) fn base64(name: &str, encoded: &str) -> Result<Vec<u8>, Error> {
-    STANDARD.decode(encoded).map_err(|error| invalid(format!("`{name}` is no valid base64: {error}")))
+    STANDARD.decode(encoded).map_err(|error| {
+        let reason = match error {
+            DecodeError::InvalidByte(place, _) => format!("the character at {place} doesn't belong there"),
+            DecodeError::InvalidLastSymbol { .. } => "it ends in bits that mean nothing".to_owned(),
+            _ => "its length or its padding is wrong".to_owned(),
+        };
+        invalid(format!("`{name}` is no valid base64: {reason}"))
+    })
 }
 
 fn uri(name: &str, location: &str, max: usize) -> Result<Uri, Error> {
