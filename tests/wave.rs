@@ -1,0 +1,24 @@
+//! The container-token API through its front door: HTTP requests into the endpoints, operations into the images.
+#![cfg(feature = "wave")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that finds a fault is meant to stop"
+)]
+
+#[path = "wave/answers.rs"]
+mod answers;
+#[path = "wave/layers.rs"]
+mod layers;
+#[path = "wave/names.rs"]
+mod names;
+#[path = "wave/requests.rs"]
+mod requests;
+#[path = "wave/secrets.rs"]
+mod secrets;
+#[path = "wave/support.rs"]
+mod support;
+#[path = "wave/tokens.rs"]
+mod tokens;
