@@ -176,6 +176,35 @@ async fn a_refused_head_is_done_by_a_get_and_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_head_is_tried_again_after_an_hour() {
+    let web = Web::new(|call| match call.nth {
+        0 if call.line.starts_with("HEAD") => Answer::status(403),
+        _ if call.line.starts_with("HEAD") => Answer::manifest_head(),
+        _ => Answer::manifest(),
+    });
+    let upstream = web.upstream().build().unwrap();
+    for (elapsed, wanted) in [(0, vec![HEAD_V1, GET_V1]), (3599, vec![GET_V1]), (2, vec![HEAD_V1])] {
+        tokio::time::advance(Duration::from_secs(elapsed)).await;
+        head(&upstream, "v1").await.unwrap();
+        assert_eq!(web.seen(), wanted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_refused_before_anybody_asks_who_is_there_needs_a_token_all_the_same() {
+    let web = Web::new(|call| match call.line.as_str() {
+        line if line.contains("/token") => Answer::token("t", 300),
+        line if line.starts_with("HEAD") => Answer::status(401),
+        _ if call.authorization().is_some() => Answer::manifest(),
+        _ => Answer::challenge(REALM),
+    });
+    let upstream = web.upstream().build().unwrap();
+    assert_eq!(head(&upstream, "v1").await.unwrap().digest, manifest_digest());
+    let token = "GET https://registry.example/token?scope=repository:team/app:pull";
+    assert_eq!(web.seen(), [HEAD_V1, GET_V1, token, &format!("{GET_V1} [Bearer t]")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_head_of_what_is_not_there_is_not_remembered() {
     let web = Web::new(|call| match call.line.starts_with("HEAD") {
         true => Answer::status(403),
@@ -297,6 +326,39 @@ async fn an_expired_token_is_renewed_whether_it_is_answered_with_401_or_403() {
         let token = "GET https://registry.example/token?scope=repository:team/app:pull";
         let with = |token| format!("{GET_V1} [Bearer {token}]");
         assert_eq!(web.seen(), [with("t0"), token.to_owned(), with("t1")]);
+    }
+}
+
+/// Credentials of which there is a new one each time somebody asks.
+#[derive(Debug, Default)]
+struct Renewed(std::sync::atomic::AtomicU32);
+
+impl tower_oci::operation::Credentials for Renewed {
+    fn credential<'a>(
+        &'a self,
+        _: &'a tower_oci::spec::name::Host,
+        _: Option<&'a tower_oci::spec::name::Repository>,
+    ) -> tower_oci::operation::BoxFuture<'a, Result<Credential, Error>> {
+        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Box::pin(std::future::ready(Ok(Credential::RegistryToken(format!("c{number}").into()))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_credential_is_asked_for_again_once() {
+    for (status, good) in [(403, "Bearer c1"), (401, "Bearer c1"), (403, "none")] {
+        let web = Web::new(move |call| match call.authorization() {
+            Some(with) if with == good => Answer::manifest(),
+            _ => Answer::json(
+                status,
+                r#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired."}]}"#,
+            ),
+        });
+        let quirks = Quirks::of(&"123456789012.dkr.ecr.eu-west-1.amazonaws.com".parse().unwrap());
+        let upstream = web.upstream().quirks(quirks).credentials(std::sync::Arc::new(Renewed::default()));
+        let pulled = pull(&upstream.build().unwrap(), "v1").await;
+        assert_eq!(pulled.is_ok(), good != "none");
+        assert_eq!(web.seen(), [format!("{GET_V1} [Bearer c0]"), format!("{GET_V1} [Bearer c1]")]);
     }
 }
 

@@ -190,7 +190,7 @@ impl Web {
             .retry(RetryPolicy::new().random(|| 0.5))
     }
 
-    fn service(&self, mark: &'static str) -> HttpService {
+    pub(crate) fn service(&self, mark: &'static str) -> HttpService {
         let web = self.clone();
         HttpService::new(service_fn(move |request: http::Request<Body>| {
             let web = web.clone();

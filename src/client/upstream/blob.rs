@@ -1,6 +1,5 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::Inner;
 use super::exchange::{Answer, Ask, Caller};
-use super::manifest::refuses_head;
+use super::manifest::{is_settled, refuses_head};
 use crate::body::Body;
 use crate::client::redirect::Redirects;
 use crate::client::resume::{Identity, Position, Resume, Resuming};
@@ -71,7 +70,7 @@ impl Inner {
     ) -> Result<Response, Error> {
         let digest = operation.digest;
         let mut refused = None;
-        if !(self.quirks.refuses_head_of_blobs || self.refuses_head_of_blobs.load(Ordering::Relaxed)) {
+        if !(self.quirks.refuses_head_of_blobs || self.refuses_head_of_blobs.is_known()) {
             let (mut ask, asked) = Ask::new(operation.clone().into(), caller)?;
             ask.redirects = redirects;
             let mut answer = self.exchange(&ask).await?;
@@ -81,19 +80,19 @@ impl Inner {
             if !refuses_head(&answer) {
                 return self.read(&ask, &asked, answer).await;
             }
-            refused = Some(answer.status());
+            refused = Some(is_settled(&answer));
         }
         let mut get = GetBlob::ranges(operation.repository, digest, Ranges::one(RangeSpec::Span(0, 0)));
         get.conditions = operation.conditions;
         let (mut ask, asked) = Ask::new(get.into(), caller)?;
-        ask.settled = refused == Some(StatusCode::UNAUTHORIZED);
+        ask.settled = refused == Some(true);
         let answer = self.exchange(&ask).await?;
         let response = match size_of_whole(&answer) {
             Some(size) => Response::new(Reply::from(Blob::head(digest, Some(size)))),
             None => self.read(&ask, &asked, answer).await?.map(without_content),
         };
         if refused.is_some() {
-            self.refuses_head_of_blobs.store(true, Ordering::Relaxed);
+            self.refuses_head_of_blobs.remember();
         }
         Ok(response)
     }
@@ -126,7 +125,7 @@ impl Inner {
                     HeaderValue::try_from(range)
                         .map_err(|error| Error::internal("a range makes no header").with_source(error))?,
                 );
-                inner.rest(&ask, &identity, size, position).await
+                inner.rest(ask, &identity, size, position).await
             })
         })
     }
@@ -134,7 +133,7 @@ impl Inner {
     /// The rest of a blob from `position` on.
     async fn rest(
         &self,
-        ask: &Ask,
+        mut ask: Ask,
         identity: &Identity,
         size: Option<u64>,
         position: Position,
@@ -145,7 +144,10 @@ impl Inner {
         if let Some(before) = position.fruitless.checked_sub(1) {
             tokio::time::sleep(self.retry.back_off(before)).await;
         }
-        let answer = self.exchange(ask).await?;
+        tracing::debug!(upstream = %self.host, from = position.next, "resuming a blob");
+        // Our client has its headers by now; the upstream gets its time anew.
+        ask.caller.deadline = self.deadline();
+        let answer = self.until(ask.caller.deadline, Box::pin(self.exchange(&ask))).await?;
         let changed = || Error::corrupt("it is another content by now");
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => {

@@ -1,12 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::{Inner, Upstream};
+use super::{Inner, Refusal, Upstream};
 use crate::client::auth::Auth;
 use crate::client::origin::WebOrigin;
 use crate::client::quirks::{Known, Quirks};
@@ -214,8 +213,8 @@ impl UpstreamBuilder {
             headers_within: self.headers_within,
             user_agent: self.user_agent.unwrap_or(HeaderValue::from_static(USER_AGENT)),
             secret_headers: self.secret_headers,
-            refuses_head_of_manifests: AtomicBool::new(false),
-            refuses_head_of_blobs: AtomicBool::new(false),
+            refuses_head_of_manifests: Refusal::default(),
+            refuses_head_of_blobs: Refusal::default(),
         })))
     }
 

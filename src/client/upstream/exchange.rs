@@ -25,6 +25,8 @@ pub(super) struct Caller {
     pub(super) who: Who,
     /// Whether it comes from the upstream's own credentials, which may know a newer one later.
     pub(super) ours: bool,
+    /// When the client who waits for headers gives up.
+    pub(super) deadline: Option<Instant>,
 }
 
 /// A request to an upstream, to be made as often as it takes.
@@ -92,60 +94,23 @@ impl Answer {
 }
 
 impl Inner {
-    /// Makes a request: with a token where one is needed, through redirects, again where that may help, and within the
-    /// time that a client waits for headers.
-    pub(super) async fn exchange(&self, ask: &Ask) -> Result<Answer, Error> {
-        self.within(|deadline| self.tries(ask, deadline)).await
-    }
-
-    /// The same for an answer that is read before our client gets its headers. Reading it is part of the wait, and it
-    /// is asked for again where it breaks off.
+    /// An answer that is read before our client gets its headers. It is asked for again where it breaks off.
     pub(super) async fn document(&self, ask: &Ask, asked: &Asked) -> Result<Response, Error> {
-        self.within(|deadline| async move {
-            let mut retries = 0;
-            loop {
-                let answer = self.tries(ask, deadline).await?;
-                let is_success = answer.status().is_success();
-                let result = self.read(ask, asked, answer).await;
-                let broke_off = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable);
-                if !(is_success && broke_off && self.pause(retries, None, deadline).await) {
-                    return result;
-                }
-                retries += 1;
+        let mut retries = 0;
+        loop {
+            let answer = self.exchange(ask).await?;
+            let is_success = answer.status().is_success();
+            let result = self.read(ask, asked, answer).await;
+            let broke_off = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable);
+            if !(is_success && broke_off && self.pause(retries, None, ask).await) {
+                return result;
             }
-        })
-        .await
-    }
-
-    async fn within<T, F, Fut>(&self, work: F) -> Result<T, Error>
-    where
-        F: FnOnce(Option<Instant>) -> Fut,
-        Fut: Future<Output = Result<T, Error>>,
-    {
-        let limit = self.headers_within;
-        let Some(deadline) = Instant::now().checked_add(limit) else { return Box::pin(work(None)).await };
-        match tokio::time::timeout_at(deadline, Box::pin(work(Some(deadline)))).await {
-            Ok(result) => result,
-            Err(_) => {
-                let seconds = limit.as_secs_f64();
-                Err(Error::timed_out(format!("{} did not answer within {seconds} s", self.origin)))
-            }
+            retries += 1;
         }
     }
 
-    /// Waits before the retry number `retry`, from 0; false when it should not be made.
-    async fn pause(&self, retry: u32, demanded: Option<Duration>, deadline: Option<Instant>) -> bool {
-        let Some(pause) = self.retry.pause(retry, demanded) else { return false };
-        // A pause that ends after the deadline would turn the upstream's own words into a time-out.
-        let in_time = deadline.is_none_or(|deadline| Instant::now() + pause < deadline);
-        if !in_time || !self.budget.withdraw() {
-            return false;
-        }
-        tokio::time::sleep(pause).await;
-        true
-    }
-
-    async fn tries(&self, ask: &Ask, deadline: Option<Instant>) -> Result<Answer, Error> {
+    /// Makes a request: with a token where one is needed, through redirects, and again where that may help.
+    pub(super) async fn exchange(&self, ask: &Ask) -> Result<Answer, Error> {
         self.budget.deposit();
         let mut caller = ask.caller.clone();
         let mut renewed = ask.settled;
@@ -163,11 +128,45 @@ impl Inner {
                 continue;
             }
             let Some(demanded) = passing(&result) else { return result };
-            if !self.pause(retries, demanded, deadline).await {
+            if !self.pause(retries, demanded, ask).await {
                 return result;
             }
             retries += 1;
         }
+    }
+
+    /// Does `work` until `deadline`.
+    pub(super) async fn until<T>(
+        &self,
+        deadline: Option<Instant>,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let Some(deadline) = deadline else { return work.await };
+        match tokio::time::timeout_at(deadline, work).await {
+            Ok(result) => result,
+            Err(_) => {
+                let seconds = self.headers_within.as_secs_f64();
+                Err(Error::timed_out(format!("{} did not answer within {seconds} s", self.origin)))
+            }
+        }
+    }
+
+    /// The time until which an answer has to be there, from now on.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.headers_within)
+    }
+
+    /// Waits before the retry number `retry`, from 0; false when it should not be made.
+    async fn pause(&self, retry: u32, demanded: Option<Duration>, ask: &Ask) -> bool {
+        let Some(pause) = self.retry.pause(retry, demanded) else { return false };
+        // A pause that ends after the deadline would turn the upstream's own words into a time-out.
+        let in_time = ask.caller.deadline.is_none_or(|deadline| Instant::now() + pause < deadline);
+        if !in_time || !self.budget.withdraw() {
+            return false;
+        }
+        tracing::debug!(upstream = %self.host, retry, ?pause, "trying again");
+        tokio::time::sleep(pause).await;
+        true
     }
 
     /// Whether another try makes sense after a refusal, and on whose behalf.
@@ -187,8 +186,8 @@ impl Inner {
                 return Ok(None);
             }
             let newer = self.ask_source(ask.repository.as_ref()).await?;
-            let is_newer = newer.who.credential != caller.who.credential;
-            return Ok(is_newer.then_some(newer));
+            let is_newer = newer.credential != caller.who.credential;
+            return Ok(is_newer.then(|| Caller { who: newer, ..caller.clone() }));
         }
         let answerable = self.auth.learn(answer.headers(), &caller.who, &ask.scopes).await?;
         Ok((answerable && !expired).then(|| caller.clone()))

@@ -1,5 +1,3 @@
-use std::sync::atomic::Ordering;
-
 use http::{StatusCode, header};
 
 use super::Inner;
@@ -25,23 +23,23 @@ impl Inner {
         let is_tag = matches!(operation.reference, Reference::Tag(_));
         let useless = self.quirks.refuses_head_of_manifests
             || self.quirks.no_digest_for_tags && is_tag
-            || self.refuses_head_of_manifests.load(Ordering::Relaxed);
+            || self.refuses_head_of_manifests.is_known();
         let mut refused = None;
         if !useless {
             let (ask, asked) = Ask::new(operation.clone().into(), caller)?;
             let answer = self.exchange(&ask).await?;
             if refuses_head(&answer) {
-                refused = Some(answer.status());
+                refused = Some(is_settled(&answer));
             } else if !lacks_something(&answer, is_tag) {
                 return self.read(&ask, &asked, answer).await;
             }
         }
         operation.head = false;
         let (mut ask, asked) = Ask::new(operation.into(), caller)?;
-        ask.settled = refused == Some(StatusCode::UNAUTHORIZED);
+        ask.settled = refused == Some(true);
         let response = self.document(&ask, &asked).await?;
         if refused.is_some() {
-            self.refuses_head_of_manifests.store(true, Ordering::Relaxed);
+            self.refuses_head_of_manifests.remember();
         }
         Ok(response.map(without_content))
     }
@@ -54,6 +52,11 @@ pub(super) fn refuses_head(answer: &Answer) -> bool {
             StatusCode::UNAUTHORIZED => !answer.headers().contains_key(header::WWW_AUTHENTICATE),
             status => matches!(status, StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED),
         }
+}
+
+/// Whether the caller's credentials were brought and found wanting, so that there's no use in asking for others.
+pub(super) fn is_settled(answer: &Answer) -> bool {
+    answer.status() == StatusCode::UNAUTHORIZED && answer.authorization.is_some()
 }
 
 /// Whether the answer to a `HEAD` leaves out what our clients need: the digest of a tag, or the length.

@@ -8,12 +8,12 @@ mod list;
 mod manifest;
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Uri};
+use tokio::time::Instant;
 use tower_service::Service;
 
 pub use self::builder::UpstreamBuilder;
@@ -25,7 +25,9 @@ use super::redirect::Redirects;
 use super::retry::{Budget, RetryPolicy};
 use super::transport::HttpService;
 use crate::error::Error;
-use crate::operation::{BoxFuture, Credential, Credentials, Operation, Request, Response, WithoutRedirect};
+use crate::operation::{
+    Access, BoxFuture, Credential, Credentials, Operation, Request, Response, WithoutRedirect,
+};
 use crate::spec::name::{Host, Repository};
 
 /// A leaf that answers operations by asking a registry over HTTP. Clones share its connections, tokens and budget.
@@ -63,8 +65,8 @@ pub(super) struct Inner {
     user_agent: HeaderValue,
     secret_headers: HeaderMap,
     /// What turned out to be refused.
-    refuses_head_of_manifests: AtomicBool,
-    refuses_head_of_blobs: AtomicBool,
+    refuses_head_of_manifests: Refusal,
+    refuses_head_of_blobs: Refusal,
 }
 
 impl Upstream {
@@ -107,11 +109,28 @@ impl Service<Request> for Upstream {
 }
 
 impl Inner {
+    /// Answers within the time that a client waits for headers.
     async fn answer(self: Arc<Self>, request: Request) -> Result<Response, Error> {
+        let deadline = self.deadline();
+        self.until(deadline, Box::pin(self.dispatch(request, deadline))).await
+    }
+
+    async fn dispatch(
+        self: &Arc<Self>,
+        request: Request,
+        deadline: Option<Instant>,
+    ) -> Result<Response, Error> {
         let (operation, extensions) = request.into_parts();
+        if !matches!(operation.access(), Access::Ping | Access::Pull | Access::Catalog) {
+            return Err(Error::unsupported(format!(
+                "{} is not passed on to {}: upstreams are only read from",
+                operation.kind().as_str(),
+                self.host
+            )));
+        }
         let caller = match extensions.get::<Credential>() {
-            Some(credential) => Caller { who: Who::new(credential.clone()), ours: false },
-            None => self.ask_source(operation.repository()).await?,
+            Some(credential) => Caller { who: Who::new(credential.clone()), ours: false, deadline },
+            None => Caller { who: self.ask_source(operation.repository()).await?, ours: true, deadline },
         };
         match operation {
             Operation::GetManifest(operation) => self.manifest(operation, &caller).await,
@@ -123,24 +142,35 @@ impl Inner {
             Operation::ListTags(operation) => self.tags(operation, &caller).await,
             Operation::ListReferrers(operation) => self.referrers(operation, &caller).await,
             Operation::ListRepositories(operation) => self.repositories(operation, &caller).await,
-            Operation::Ping(operation) => self.plain(operation.into(), &caller).await,
-            other => Err(Error::unsupported(format!(
-                "{} is not passed on to {}: upstreams are only read from",
-                other.kind().as_str(),
-                self.host
-            ))),
+            other => self.plain(other, &caller).await,
         }
     }
 
     /// What the upstream's own credentials say.
-    async fn ask_source(&self, repository: Option<&Repository>) -> Result<Caller, Error> {
-        let credential = self.credentials.credential(&self.host, repository).await?;
-        Ok(Caller { who: Who::new(credential), ours: true })
+    async fn ask_source(&self, repository: Option<&Repository>) -> Result<Who, Error> {
+        Ok(Who::new(self.credentials.credential(&self.host, repository).await?))
     }
 
     /// An operation whose answer is a document, or none.
     async fn plain(&self, operation: Operation, caller: &Caller) -> Result<Response, Error> {
         let (ask, asked) = Ask::new(operation, caller)?;
         self.document(&ask, &asked).await
+    }
+}
+
+/// Something that turned out to be refused, whoever asks. It's forgotten after an hour: it may have been a mishap.
+#[derive(Debug, Default)]
+struct Refusal(Mutex<Option<Instant>>);
+
+impl Refusal {
+    const REMEMBERED: Duration = Duration::from_secs(60 * 60);
+
+    fn remember(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_known(&self) -> bool {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() < Self::REMEMBERED)
     }
 }
