@@ -32,7 +32,7 @@ mod damage;
 mod fault;
 mod faulty;
 mod hosts;
-
+pub mod image;
 mod recorder;
 mod serve;
 mod token;
