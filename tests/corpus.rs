@@ -14,6 +14,8 @@ mod document;
 mod range;
 #[path = "../fuzz/targets/reference.rs"]
 mod reference;
+#[path = "../fuzz/targets/rewrite.rs"]
+mod rewrite;
 
 /// Runs `target` on the files of its corpus, at least a dozen, and on the empty input.
 fn replay(name: &str, target: fn(&[u8])) {
@@ -43,4 +45,9 @@ fn range() {
 #[test]
 fn reference() {
     replay("reference", reference::run);
+}
+
+#[test]
+fn rewrite() {
+    replay("rewrite", rewrite::run);
 }

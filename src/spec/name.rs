@@ -333,6 +333,15 @@ impl ImageName {
         self.digest.as_ref()
     }
 
+    /// The same image with the tag `latest` written out, where neither a tag nor a digest was.
+    #[must_use]
+    pub fn or_latest(mut self) -> Self {
+        if self.tag.is_none() && self.digest.is_none() {
+            self.tag = Some(Tag::latest());
+        }
+        self
+    }
+
     /// What the manifest is asked for by: the digest, else the tag, else `latest`.
     #[must_use]
     pub fn reference(&self) -> Reference {

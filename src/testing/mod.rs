@@ -33,6 +33,7 @@ mod fault;
 mod faulty;
 mod hosts;
 pub mod image;
+
 mod recorder;
 mod serve;
 mod token;

@@ -54,7 +54,8 @@ impl Grant {
     /// What the rewrite layer makes of a request under the token.
     pub(super) fn rewrite(&self) -> Rewrite {
         // Beside a digest, a tag says nothing: it may mean another image by now.
-        let tag = self.image.tag().filter(|_| self.image.digest().is_none());
+        let reference = self.image.reference();
+        let tag = reference.tag();
         Rewrite::new(Arc::clone(&self.plan)).pinned(Pin::new(tag.cloned(), self.source))
     }
 

@@ -11,7 +11,7 @@ use super::request::{ContainerRequest, invalid};
 use super::settings::Settings;
 use crate::error::Error;
 use crate::layer::rewrite::InjectedLayer;
-use crate::spec::name::{Host, ImageName, Reference, shortened};
+use crate::spec::name::{Host, ImageName, shortened};
 use crate::spec::platform::Platform;
 
 /// A request for an image with more in it.
@@ -100,21 +100,10 @@ fn image(request: &ContainerRequest<'_>) -> Result<Option<ImageName>, Error> {
             Err(invalid(format!("`containerImage` and `{file}` are both given: only one of them can be")))
         }
         (Some(image), None) => {
-            let image: ImageName =
-                image.parse().map_err(|error| invalid(format!("`containerImage`: {error}")))?;
-            Ok(Some(with_tag(image)))
+            let image = image.parse().map(|image: ImageName| Some(image.or_latest()));
+            image.map_err(|error| invalid(format!("`containerImage`: {error}")))
         }
         (None, Some(_)) => Ok(None),
-    }
-}
-
-/// The same image with the tag that is meant when nothing is written.
-fn with_tag(image: ImageName) -> ImageName {
-    match image.reference() {
-        Reference::Tag(tag) => {
-            ImageName::new(image.registry().clone(), image.repository().clone(), Some(tag), None)
-        }
-        Reference::Digest(_) => image,
     }
 }
 

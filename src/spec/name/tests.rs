@@ -23,6 +23,8 @@ fn image_names_have_dockers_defaults() {
         assert_eq!(name.reference().to_string(), reference, "{text}");
         assert_eq!(name.to_string().parse(), Ok(name), "{text}");
     }
+    let latest = "busybox".parse::<ImageName>().unwrap().or_latest();
+    assert_eq!(latest.to_string(), "docker.io/library/busybox:latest");
     assert_eq!(with_digest.parse::<ImageName>().unwrap().tag().unwrap().as_str(), "tag");
 }
 

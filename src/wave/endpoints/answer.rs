@@ -169,9 +169,9 @@ struct Failure<'a> {
 fn target_image(token: &str, grant: &Grant, authority: &Host) -> String {
     let repository = grant.image.repository();
     let name = format!("{authority}/{PREFIX}/{token}/{repository}");
-    match (grant.image.digest(), grant.image.tag()) {
-        (None, Some(tag)) => format!("{name}:{tag}"),
-        _ => format!("{name}@{}", grant.derived),
+    match grant.image.reference().tag() {
+        Some(tag) => format!("{name}:{tag}"),
+        None => format!("{name}@{}", grant.derived),
     }
 }
 
