@@ -270,3 +270,21 @@ async fn a_plan_is_carried_out_once() {
     assert_ne!(ask(None).await, once);
     assert_eq!(ask(Some(Rewrite::new(Plan::default()))).await, ask(None).await);
 }
+
+#[tokio::test]
+async fn an_index_of_too_many_manifests_is_refused_before_they_are_read() {
+    let source = Source::new();
+    let amd64 = source.image(None, "linux/amd64", false);
+    let entries = |count| vec![source.descriptor(MediaType::OCI_MANIFEST, amd64, Some("linux/amd64")); count];
+    source.push_index(Some("most"), &entries(64));
+    source.push_index(Some("more"), &entries(65));
+    let registry = source.stack(Rewrite::new(plan()));
+    assert!(get(&registry, "most").await.is_ok());
+    source.asked();
+    let error = get(&registry, "more").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the image's index has more than 64 manifests to rewrite; choose platforms"
+    );
+    assert_eq!(source.asked().len(), 2);
+}

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::derive::MAX_MANIFESTS;
 use super::fetch::Http;
 use super::tree::{Held, Tree};
 use crate::error::{Error, ErrorCode, ErrorKind};
@@ -69,12 +70,17 @@ impl Upstream {
         body.verified(digest, Some(size))?.read(MAX_DOCUMENT).await
     }
 
-    /// The blobs of the manifests that a derived index still names and that weren't read when it was derived.
+    /// The blobs of the manifests that a derived index still names and that weren't read when it was derived, of the
+    /// first [`MAX_MANIFESTS`]: one request for a blob must not cost any number of requests upstream.
     pub(super) async fn kept_blobs<'t>(&self, tree: &'t Tree) -> Result<&'t BTreeSet<Digest>, Error> {
         let read = || async {
             let mut blobs = BTreeSet::new();
-            for digest in tree.kept() {
-                let held = self.manifest(*digest).await?;
+            for digest in tree.kept().iter().take(MAX_MANIFESTS) {
+                let held = match self.manifest(*digest).await {
+                    Ok(held) => held,
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
                 // What can't be read as a manifest refers to nothing that we know of.
                 if let Ok(manifest) = Manifest::parse(Some(&held.media_type), held.content) {
                     blobs.extend(manifest.references().into_iter().map(|descriptor| *descriptor.digest()));

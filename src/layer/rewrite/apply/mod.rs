@@ -1,6 +1,6 @@
 //! Pure functions from source documents and a plan to derived documents.
 //!
-//! No I/O, no clock, no randomness: the same documents and the same [`Plan`](super::Plan) give the same bytes on
+//! No I/O, no clock, no randomness: the same documents and the same [`Plan`] give the same bytes on
 //! every node and after every restart. What a plan doesn't touch keeps its order and its bytes; a document that isn't
 //! touched at all is `None`, and is served as it was.
 //!
