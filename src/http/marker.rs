@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, Uri};
+use percent_encoding::percent_decode_str;
 
 use super::request::query::Query;
 use crate::error::{Error, ErrorCode};
@@ -24,12 +25,9 @@ pub(super) fn of_links(headers: &HeaderMap) -> Result<Option<String>, Error> {
     let Some(target) = lines.into_iter().find_map(next_link) else { return Ok(None) };
     let target = target.split('#').next().unwrap_or_default();
     let query = target.split_once('?').map_or("", |(_, query)| query);
-    let marker = match plain_last(query) {
-        Some(last) => last,
-        None => pack(query),
-    };
-    if query.is_empty() || marker.len() > Page::MAX_MARKER {
-        return Err(Error::bad_gateway("the link to the next page is empty or too long"));
+    let marker = plain_last(query).unwrap_or_else(|| pack(query));
+    if query.is_empty() || marker.len() > Page::MAX_MARKER || !is_harmless(query) {
+        return Err(Error::bad_gateway("the link to the next page is empty, too long or malformed"));
     }
     Ok(Some(marker))
 }
@@ -48,7 +46,7 @@ fn plain_last(query: &str) -> Option<String> {
 pub(super) fn page_query(marker: &str) -> Result<Option<String>, Error> {
     let Some(packed) = marker.strip_prefix(PACKED) else { return Ok(None) };
     let malformed = || Error::invalid(ErrorCode::Unsupported, "the marker of the page is malformed");
-    unpack(packed).map(Some).ok_or_else(malformed)
+    unpack(packed).filter(|query| is_harmless(query)).map(Some).ok_or_else(malformed)
 }
 
 /// The identity of an upload whose `Location` an upstream named.
@@ -71,6 +69,7 @@ pub(super) fn upload_of_location(repository: &Repository, location: &str) -> Res
     let plain: UploadId = id.parse().map_err(|_| foreign())?;
     match uri.query() {
         None if !id.starts_with(PACKED) => Ok(plain),
+        Some(query) if !is_harmless(query) => Err(foreign()),
         query => pack(&format!("{id}?{}", query.unwrap_or_default())).parse().map_err(|_| foreign()),
     }
 }
@@ -82,7 +81,7 @@ pub(super) fn upload_target(upload: &UploadId) -> Result<(Cow<'_, str>, Option<S
     };
     let malformed = || Error::invalid(ErrorCode::BlobUploadInvalid, "the upload's identity is malformed");
     let target = unpack(packed).ok_or_else(malformed)?;
-    let (id, query) = target.split_once('?').ok_or_else(malformed)?;
+    let (id, query) = target.split_once('?').filter(|(_, query)| is_harmless(query)).ok_or_else(malformed)?;
     // One component without escapes, whoever made it up.
     let id: UploadId = id.parse().map_err(|_| malformed())?;
     let query = (!query.is_empty()).then(|| query.to_owned());
@@ -95,9 +94,18 @@ fn pack(text: &str) -> String {
     packed
 }
 
-/// What was packed, if it may stand in a query.
 fn unpack(packed: &str) -> Option<String> {
-    let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(packed).ok()?).ok()?;
+    String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(packed).ok()?).ok()
+}
+
+/// Whether a query has the characters of one, and no parameter that changes *what* is asked for. Anybody can make up
+/// a marker; with `ns` in it, say, guards would judge one registry and the upstream would take another.
+fn is_harmless(query: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%[]|{}".contains(&b);
-    text.bytes().all(allowed).then_some(text)
+    let telling = |pair: &str| {
+        let key = percent_decode_str(pair.split('=').next().unwrap_or_default()).decode_utf8_lossy();
+        ["ns", "digest", "digest-algorithm", "mount", "from", "tag"].contains(&key.as_ref())
+    };
+    // Some servers take `;` for `&`.
+    query.bytes().all(allowed) && !query.split(['&', ';']).any(telling)
 }

@@ -495,3 +495,20 @@ async fn writes_are_answered_with_their_locations() {
         assert_eq!(answer.body, b"", "{method} {target}");
     }
 }
+
+#[tokio::test]
+async fn a_part_that_nobody_asked_for_is_a_500() {
+    let registry = Handlers::new().on(|request: Request<GetBlob>| async move {
+        let get = request.into_operation();
+        let range = ByteRange::new(8, 10).unwrap();
+        Ok(Blob::part(get.digest, 10, BlobPart::new(range, Body::from("890"))))
+    });
+    let server = serve(registry).await;
+    let digest = Digest::sha256(BLOB);
+    for headers in ["", "Range: bytes=8-10\r\n"] {
+        let answer = server.get(&blob_path("a"), headers).await;
+        assert_eq!(answer.status, "HTTP/1.1 500 Internal Server Error");
+        let message = format!("{digest} was answered with the part 8-10, which makes no sense");
+        assert_eq!(answer.text(), errors("UNSUPPORTED", &message));
+    }
+}

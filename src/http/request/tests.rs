@@ -309,8 +309,8 @@ fn packed_markers_and_uploads_are_sent_as_what_they_stand_for() {
     list.page.n = Some(7);
     let sent = encode(list.clone().into()).unwrap();
     assert_eq!(sent.uri().to_string(), "/v2/a/b/tags/list?next_page=x%3D&n=5");
-    // `x y`, `x#y` and no base64.
-    for forged in ["~eCB5", "~eCN5", "~%"] {
+    // `x y`, `x#y`, `a=b&%6es=quay.io`, `ns=a?b`, `a;ns=b` and no base64.
+    for forged in ["~eCB5", "~eCN5", "~YT1iJiU2ZXM9cXVheS5pbw", "~bnM9YT9i", "~YTtucz1i", "~%"] {
         list.page.last = Some(forged.into());
         assert_eq!(encode(list.clone().into()).unwrap_err().status(), 400, "{forged}");
     }
@@ -320,8 +320,8 @@ fn packed_markers_and_uploads_are_sent_as_what_they_stand_for() {
         status("~MWY_X3N0YXRlPXglM0Q").unwrap().uri().to_string(),
         "/v2/a/b/blobs/uploads/1f?_state=x%3D"
     );
-    // `../../c/manifests/latest?`, `..?`, `x` and no base64.
-    for forged in ["~Li4vLi4vYy9tYW5pZmVzdHMvbGF0ZXN0Pw", "~Li4_", "~eA", "~-"] {
+    // `../../c/manifests/latest?`, `..?`, `x`, `x?digest=y` and no base64.
+    for forged in ["~Li4vLi4vYy9tYW5pZmVzdHMvbGF0ZXN0Pw", "~Li4_", "~eA", "~eD9kaWdlc3Q9eQ", "~-"] {
         assert_eq!(status(forged).unwrap_err().status(), 400, "{forged}");
     }
 }

@@ -36,10 +36,13 @@ pub(super) fn encode(asked: &Asked, blob: Blob) -> Result<http::Response<Body>, 
             }
         }
         BlobContent::Part(part) => {
-            agreed(&digest, Some(part.range.length()), part.body.size())?;
+            check_part(asked, &digest, size, &part)?;
             Ok(one_part(asked, &digest, size, kind, part))
         }
-        BlobContent::Parts(parts) => Ok(several_parts(asked, &digest, size, kind, parts)),
+        BlobContent::Parts(parts) => {
+            parts.iter().try_for_each(|part| check_part(asked, &digest, size, part))?;
+            Ok(several_parts(asked, &digest, size, kind, parts))
+        }
     }
 }
 
@@ -136,6 +139,15 @@ fn redirect(digest: &Digest, to: &Uri) -> Result<http::Response<Body>, Error> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     set_digest(headers, digest);
     Ok(response)
+}
+
+/// A part is for who asked for one, lies within the whole, and is as long as it says.
+fn check_part(asked: &Asked, digest: &Digest, size: Option<u64>, part: &BlobPart) -> Result<(), Error> {
+    if asked.range().is_none() || size.is_some_and(|size| part.range.last() >= size) {
+        let message = format!("{digest} was answered with the part {}, which makes no sense", part.range);
+        return Err(Error::internal(message));
+    }
+    agreed(digest, Some(part.range.length()), part.body.size()).map(drop)
 }
 
 /// The size of a content, which nobody may have two of.

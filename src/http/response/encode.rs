@@ -95,12 +95,13 @@ fn get_manifest(asked: &Asked, reply: Conditional<Manifest>) -> Result<http::Res
         Conditional::NotModified(digest) => return not_modified(asked, &digest),
     };
     same_digest(asked, &manifest.digest)?;
+    let size = manifest.content.as_ref().map_or(manifest.size, |content| content.len() as u64);
     let body = if asked.is_head() { Body::empty() } else { Body::from(manifest.content()?.clone()) };
     let mut response = content(StatusCode::OK, body);
     let headers = response.headers_mut();
     identify(headers, asked, &manifest.digest);
     headers.insert(CONTENT_TYPE, content_type(&manifest.media_type));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(manifest.size));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
     Ok(response)
 }
 

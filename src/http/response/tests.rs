@@ -545,8 +545,8 @@ fn lists_and_the_links_to_their_next_pages_are_read() {
         assert_eq!(tags(page(None, None), &[("link", link)], all), format!("a,b,c,d {next}"));
     }
     let long = format!("</x?token={}>; rel=next", "y".repeat(2000));
-    for link in ["</v2/a/b/tags/list>; rel=next", &long] {
-        let message = "the link to the next page is empty or too long";
+    for link in ["</v2/a/b/tags/list>; rel=next", "</x?token=y&ns=quay.io>; rel=next", &long] {
+        let message = "the link to the next page is empty, too long or malformed";
         assert_eq!(tags(page(None, None), &[("link", link)], all), message);
     }
     for body in ["<html>", "[]", r#"{"tags":"a"}"#, ""] {
