@@ -183,3 +183,14 @@ fn docker_runs_what_it_pulled() {
     }
     setting.check_log();
 }
+
+#[test]
+fn buildkit_builds_from_what_it_pulled() {
+    need!("examples/wave", "docker-registry", "busybox", "docker", "dockerd", "containerd", "runc");
+    let setting = Setting::new(HERE, |kind| kind == Kind::OciAttested);
+    let docker = Docker::start();
+    for (kind, token) in &setting.pulls {
+        assert_eq!(docker.build_from(&token.image, SCRIPT), told(*kind, true));
+    }
+    setting.check_log();
+}

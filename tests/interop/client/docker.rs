@@ -53,6 +53,16 @@ impl Docker {
         run(self.docker().args(options).args([image, "/bin/sh", "-c", script]))
     }
 
+    /// Builds an image `FROM` another with the engine's BuildKit, which pulls by itself; the script runs
+    /// in a step of the build, and what it prints is the answer.
+    pub(crate) fn build_from(&self, image: &str, script: &str) -> String {
+        let context = self.room.directory("context");
+        self.room.write("context/Dockerfile", format!("FROM {image}\nRUN ({script}) >/told\n"));
+        let options = ["build", "--quiet", "--network", "host"];
+        let built = run(self.docker().env("DOCKER_BUILDKIT", "1").args(options).arg(context));
+        self.run(built.trim(), "cat /told")
+    }
+
     fn docker(&self) -> Command {
         let mut command = self.room.command("docker");
         command
