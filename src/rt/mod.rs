@@ -3,14 +3,12 @@
 //! Work that must outlive the request that asked for it is handed to [`Tasks`], which counts it and ends it at
 //! shutdown. Nothing else in the crate spawns.
 
-#[cfg(any(feature = "wave", feature = "tls", feature = "docker-config"))]
 mod blocking;
 mod clock;
 #[cfg(feature = "client")]
 pub(crate) mod env;
 mod tasks;
 
-#[cfg(any(feature = "wave", feature = "tls", feature = "docker-config"))]
 pub(crate) use self::blocking::blocking;
 pub use self::clock::Clock;
 pub use self::tasks::Tasks;
