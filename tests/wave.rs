@@ -3,7 +3,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that finds a fault is meant to stop"
 )]
@@ -14,6 +13,9 @@ mod answers;
 mod layers;
 #[path = "wave/names.rs"]
 mod names;
+#[cfg(feature = "testing")]
+#[path = "wave/pulls.rs"]
+mod pulls;
 #[path = "wave/requests.rs"]
 mod requests;
 #[path = "wave/secrets.rs"]

@@ -152,7 +152,7 @@ async fn a_layer_over_a_limit_is_refused() {
         .post(Layer::request(&long))
         .await
         .assert_failure(400, &format!("`{NAME}.location` has 4001 characters, more than 4000"));
-    let three = vec!["{}"; 3].join(",");
+    let three = ["{}"; 3].join(",");
     service
         .post(Layer::request(&three))
         .await
