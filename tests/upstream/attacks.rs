@@ -137,7 +137,7 @@ async fn a_redirect_of_a_token_request_is_not_followed() {
         error(
             502,
             "UNSUPPORTED",
-            "the token service registry.example answered 307 Temporary Redirect, and redirects of it are not followed"
+            "registry.example: the token service registry.example answered 307 Temporary Redirect, and redirects of it are not followed"
         )
     );
     let token = "GET https://registry.example/token?scope=repository:team/app:pull [Basic dXNlcjpodW50ZXIy]";
@@ -148,7 +148,10 @@ async fn a_redirect_of_a_token_request_is_not_followed() {
 async fn a_token_answer_is_read_up_to_64_kib() {
     for (length, message) in [
         (64 * 1024, None),
-        (64 * 1024 + 1, Some("the token service registry.example answered with more than 65536 bytes")),
+        (
+            64 * 1024 + 1,
+            Some("registry.example: the token service registry.example answered with more than 65536 bytes"),
+        ),
     ] {
         let web = Web::new(move |call| match call.line.as_str() {
             line if line.contains("/token") => {
@@ -401,7 +404,7 @@ async fn an_echoed_secret_is_not_told() {
     assert_eq!(told_to(basic()).await, "registry.example refused the request, in words that echo a secret");
     assert_eq!(
         told_to(Credential::basic("user", "hunter22")).await,
-        "the token service registry.example answered 401 Unauthorized to repository:team/app:pull"
+        "registry.example: the token service registry.example answered 401 Unauthorized to repository:team/app:pull"
     );
 }
 

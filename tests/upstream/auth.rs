@@ -275,7 +275,7 @@ async fn refusal_by_token_service(answer: fn() -> Answer) -> ((u16, &'static str
 async fn the_words_of_a_token_service_are_told() {
     let token = format!("{TOKEN} [Basic dTpw]");
     let once = lines(&[GET_V1, &token]);
-    let service = "the token service registry.example answered";
+    let service = "registry.example: the token service registry.example answered";
     for (answer, status, code, words) in [
         (
             (|| Answer::json(401, r#"{"details":"incorrect username or password"}"#)) as fn() -> Answer,

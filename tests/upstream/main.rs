@@ -11,5 +11,6 @@ mod faults;
 mod lists;
 mod resumed;
 mod retries;
+mod secrets;
 mod sockets;
 mod web;

@@ -40,7 +40,7 @@ fn at(host: u8) -> ServeOptions {
 
 /// The upstream at a socket, with a transport that gives up after a moment.
 fn upstream(served: &Served) -> UpstreamBuilder {
-    let transport = Transport::builder().native_roots(false).body_idle_timeout(Duration::from_millis(50));
+    let transport = Transport::builder().body_idle_timeout(Duration::from_millis(50));
     Upstream::builder(served.addr().to_string().parse().unwrap())
         .plain_http(true)
         .transport(transport.build().unwrap())
@@ -55,7 +55,8 @@ async fn a_realm_at_a_private_address_is_not_connected_to() {
     let upstream = upstream(&home).credential(Credential::basic("user", "hunter2")).build().unwrap();
     let origin = format!("http://{}", victim.addr());
     let message = format!(
-        "the token service {origin}: `127.0.0.2` is a loopback address (127.0.0.0/8), which may not be connected to"
+        "http://{}: the token service {origin}: `127.0.0.2` is a loopback address (127.0.0.0/8), which may not be connected to",
+        home.addr()
     );
     assert_eq!(told(pull(&upstream, "v1").await), error(403, "DENIED", &message));
     assert_eq!(faulty.recorder().lines(), ["GET /v2/team/app/manifests/v1"]);
@@ -83,7 +84,7 @@ async fn a_redirect_to_a_private_address_is_not_connected_to_unless_it_is_named(
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_unavailable() {
     let host = "registry.example".parse().unwrap();
-    let transport = Transport::builder().native_roots(false).resolve(&host, []).build().unwrap();
+    let transport = Transport::builder().resolve(&host, []).build().unwrap();
     let upstream = Upstream::builder(host)
         .plain_http(true)
         .transport(transport)

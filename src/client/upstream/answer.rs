@@ -1,10 +1,12 @@
+use http::StatusCode;
+
 use super::Inner;
 use super::exchange::{Answer, Ask};
 use crate::client::auth::{hides, read_words};
+use crate::client::origin::WebOrigin;
 use crate::error::Error;
 use crate::http::{Asked, response};
 use crate::operation::{Credential, Response};
-use crate::secret::Secret;
 
 /// How much of the body of a refusal is read for its words.
 const MAX_REFUSAL: usize = 64 * 1024;
@@ -20,14 +22,17 @@ impl Inner {
     /// What the upstream says, with its name; its 401 becomes a 403 that says what it wants, since our client has no
     /// business with its challenge.
     pub(super) async fn read(&self, ask: &Ask, asked: &Asked, answer: Answer) -> Result<Response, Error> {
-        let name = self.name(&answer);
-        let secrets = secrets(ask, &answer);
-        let result = if answer.status() == http::StatusCode::UNAUTHORIZED {
+        let (from, at_home) = (answer.from.clone(), answer.at_home);
+        let token = answer.authorization.as_ref().and_then(|authorization| authorization.token.clone());
+        let result = if answer.status() == StatusCode::UNAUTHORIZED {
             Err(self.refused(ask, answer).await)
         } else {
             response::decode(asked, answer.response).await
         };
         result.map_err(|error| {
+            let mut secrets = ask.caller.who.secrets();
+            secrets.extend(token.map(|token| token.secret.clone()));
+            let name = self.name(&from, at_home);
             error.map_message(|message| {
                 let message = if hides(message, &secrets) { ECHO } else { message };
                 match message.strip_prefix("the registry") {
@@ -39,11 +44,11 @@ impl Inner {
     }
 
     /// Who has answered, for messages.
-    fn name(&self, answer: &Answer) -> String {
-        if answer.at_home {
+    fn name(&self, from: &WebOrigin, at_home: bool) -> String {
+        if at_home {
             return self.origin.to_string();
         }
-        format!("{}, where {} redirects to,", answer.from, self.origin)
+        format!("{from}, where {} redirects to,", self.origin)
     }
 
     async fn refused(&self, ask: &Ask, answer: Answer) -> Error {
@@ -79,11 +84,4 @@ impl Inner {
             (_, None) => "it refuses the credentials that are configured for it".to_owned(),
         }
     }
-}
-
-fn secrets(ask: &Ask, answer: &Answer) -> Vec<Secret> {
-    let token = answer.authorization.as_ref().and_then(|authorization| authorization.token.as_ref());
-    let mut secrets = ask.caller.who.secrets();
-    secrets.extend(token.map(|token| token.secret.clone()));
-    secrets
 }

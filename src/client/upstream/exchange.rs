@@ -160,7 +160,8 @@ impl Inner {
     async fn pause(&self, retry: u32, demanded: Option<Duration>, ask: &Ask) -> bool {
         let Some(pause) = self.retry.pause(retry, demanded) else { return false };
         // A pause that ends after the deadline would turn the upstream's own words into a time-out.
-        let in_time = ask.caller.deadline.is_none_or(|deadline| Instant::now() + pause < deadline);
+        let end = Instant::now().checked_add(pause);
+        let in_time = end.is_some_and(|end| ask.caller.deadline.is_none_or(|deadline| end < deadline));
         if !in_time || !self.budget.withdraw() {
             return false;
         }
@@ -195,7 +196,8 @@ impl Inner {
 
     /// One try, through redirects.
     async fn once(&self, ask: &Ask, who: &Who, refused: Option<&Token>) -> Result<Answer, Error> {
-        let authorization = self.auth.authorization(who, &ask.scopes, refused).await?;
+        let authorization = self.auth.authorization(who, &ask.scopes, refused).await;
+        let authorization = authorization.map_err(|error| error.context(&self.origin))?;
         let mut chain = Chain::new(self.uri(&ask.path)?, self.origin.clone());
         loop {
             let request = self.request(ask, &chain, authorization.as_ref());
