@@ -12,7 +12,8 @@ pub enum Redirects {
     #[default]
     Follow,
     /// The client is sent there (`307`), if it's another origin than the upstream's own: it saves bandwidth, but
-    /// nothing of what the client then gets is verified here.
+    /// nothing of what the client then gets is verified here. A request with the extension
+    /// [`WithoutRedirect`](crate::operation::WithoutRedirect) follows it all the same.
     HandOn,
 }
 

@@ -185,6 +185,28 @@ async fn a_challenge_that_cannot_be_answered_says_what_is_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_registry_may_change_its_mind_about_how_it_is_asked() {
+    let web = Web::new(|call| match (call.line.contains("/token"), call.nth, call.authorization()) {
+        (true, ..) => Answer::token("t", 60),
+        (_, 0..3, Some("Basic dTpw")) | (_, 3..6, Some("Bearer t")) | (_, 6.., Some("Basic dTpw")) => {
+            Answer::manifest()
+        }
+        (_, 0..3, _) | (_, 6.., _) => Answer::challenge(r#"Basic realm="x""#),
+        _ => Answer::challenge(REALM),
+    });
+    let upstream = web.upstream().credential(Credential::basic("u", "p")).build().unwrap();
+    for _ in 0..5 {
+        pull(&upstream, "v1").await.unwrap();
+    }
+    let (basic, bearer) = (format!("{GET_V1} [Basic dTpw]"), format!("{GET_V1} [Bearer t]"));
+    let token = format!("{TOKEN} [Basic dTpw]");
+    assert_eq!(
+        web.seen(),
+        lines(&[GET_V1, &basic, &basic, &basic, &token, &bearer, &bearer, &bearer, &basic])
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_challenge_never_reaches_our_client() {
     let web = Web::new(|_| Answer::challenge(r#"Basic realm="x""#));
     let error = pull(&web.upstream().build().unwrap(), "v1").await.unwrap_err();

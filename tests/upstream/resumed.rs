@@ -158,6 +158,17 @@ async fn a_resumed_blob_goes_the_whole_way_again() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_blob_without_content_length_is_resumed_as_well() {
+    let web = Web::new(|call| match first(call) {
+        None => Answer::content(BLOB).without("content-length").body(cut(BLOB, 10)),
+        Some(first) => Answer::part(BLOB, first, 35),
+    });
+    let (all, end) = drained(&web.upstream().build().unwrap()).await;
+    assert_eq!((all.as_str(), end.is_ok()), (BLOB, true));
+    assert_eq!(web.seen(), [get_blob_line(), asked_from(10)]);
+}
+
 async fn part(web: &Web) -> Result<BlobContent, Error> {
     let ranges = Ranges::one(RangeSpec::Span(5, 24));
     let operation = GetBlob::ranges(REPOSITORY.parse().unwrap(), blob_digest(), ranges);

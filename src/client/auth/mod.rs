@@ -74,6 +74,15 @@ pub(super) struct Authorization {
     pub(super) withheld: Option<WebOrigin>,
 }
 
+/// What came of a challenge.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lesson {
+    /// Whether the caller can answer it.
+    pub(super) answerable: bool,
+    /// Whether it is another one than was known.
+    pub(super) is_new: bool,
+}
+
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     credential: CredentialId,
@@ -135,13 +144,18 @@ impl Auth {
         }
     }
 
-    /// Takes note of the challenge of a 401. False when there is none, or none that `who` can answer.
+    /// Takes note of the challenge of a 401.
     ///
     /// # Errors
     ///
     /// When there are challenges, but none that may be followed.
-    pub(super) async fn learn(&self, headers: &HeaderMap, who: &Who, scopes: &Scopes) -> Result<bool, Error> {
-        let Some(demand) = Demand::read(headers, &self.origin)? else { return Ok(false) };
+    pub(super) async fn learn(
+        &self,
+        headers: &HeaderMap,
+        who: &Who,
+        scopes: &Scopes,
+    ) -> Result<Lesson, Error> {
+        let Some(demand) = Demand::read(headers, &self.origin)? else { return Ok(Lesson::default()) };
         let answerable = match (&demand.scheme, &who.credential) {
             (_, Credential::RegistryToken(_)) => false,
             (Scheme::Basic, credential) => matches!(credential, Credential::Basic { .. }),
@@ -154,10 +168,11 @@ impl Auth {
             }
         }
         let mut scheme = self.scheme.write().unwrap_or_else(PoisonError::into_inner);
-        if scheme.as_ref() != Some(&demand.scheme) {
+        let is_new = scheme.as_ref() != Some(&demand.scheme);
+        if is_new {
             *scheme = Some(demand.scheme);
         }
-        Ok(answerable)
+        Ok(Lesson { answerable, is_new })
     }
 
     fn trusts(&self, origin: &WebOrigin) -> bool {

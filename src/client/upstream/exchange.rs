@@ -125,6 +125,9 @@ impl Inner {
                 renewed = true;
                 refused = answer.token().cloned();
                 caller = newer;
+                if let Ok(answer) = result {
+                    discard(answer.response).await;
+                }
                 continue;
             }
             let Some(demanded) = passing(&result) else { return result };
@@ -179,19 +182,20 @@ impl Inner {
         if expired && answer.token().is_some() {
             return Ok(Some(caller.clone()));
         }
-        if let Some(authorization) = &answer.authorization
-            && authorization.token.is_none()
-        {
-            // What was refused is the credential itself. Its source may know a newer one; else it's final.
-            if !caller.ours {
-                return Ok(None);
-            }
+        let is_credential = answer.authorization.is_some() && answer.token().is_none();
+        if is_credential && caller.ours {
+            // What was refused is the credential itself, and its source may know a newer one.
             let newer = self.ask_source(ask.repository.as_ref()).await?;
-            let is_newer = newer.credential != caller.who.credential;
-            return Ok(is_newer.then(|| Caller { who: newer, ..caller.clone() }));
+            if newer.credential != caller.who.credential {
+                return Ok(Some(Caller { who: newer, ..caller.clone() }));
+            }
         }
-        let answerable = self.auth.learn(answer.headers(), &caller.who, &ask.scopes).await?;
-        Ok((answerable && !expired).then(|| caller.clone()))
+        if expired {
+            return Ok(None);
+        }
+        let lesson = self.auth.learn(answer.headers(), &caller.who, &ask.scopes).await?;
+        // The same credential again makes sense only where it's wanted in another way than before.
+        Ok((lesson.answerable && (lesson.is_new || !is_credential)).then(|| caller.clone()))
     }
 
     /// One try, through redirects.
@@ -210,6 +214,7 @@ impl Inner {
                 }
                 Some(target) => {
                     chain.go(target);
+                    discard(response).await;
                     continue;
                 }
                 None => None,
@@ -250,6 +255,18 @@ impl Inner {
         parts.path_and_query = Some(path.clone());
         Uri::from_parts(parts)
             .map_err(|error| Error::internal("an operation makes no URI").with_source(error))
+    }
+}
+
+/// Reads the rest of an answer that nobody wants, if it is short and there already, so that its connection can be used
+/// again.
+pub(super) async fn discard(response: http::Response<Body>) {
+    const SHORT: usize = 16 * 1024;
+    const SOON: Duration = Duration::from_millis(20);
+    let body = response.into_body();
+    if body.size().is_none_or(|size| size <= SHORT as u64) {
+        // Whatever comes of it, the answer is done with.
+        let _ = tokio::time::timeout(SOON, body.read(SHORT)).await;
     }
 }
 

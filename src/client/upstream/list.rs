@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::Inner;
-use super::exchange::{Ask, Caller};
+use super::exchange::{Ask, Caller, discard};
 use crate::error::{Error, ErrorKind};
 use crate::operation::{
     Conditional, GetManifest, ListReferrers, ListRepositories, ListTags, Referrers, Reply, Repositories,
@@ -58,7 +58,7 @@ impl Inner {
         let (ask, asked) = Ask::new(operation.clone().into(), caller)?;
         let answer = self.exchange(&ask).await?;
         let response = if matches!(answer.status().as_u16(), 404 | 405) && answer.at_home {
-            drop(answer);
+            discard(answer.response).await;
             self.referrers_by_tag(&operation, caller).await?
         } else {
             self.read(&ask, &asked, answer).await?
