@@ -1,84 +1,135 @@
 //! Registries that want credentials, which the service has and its clients haven't.
 
-use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::client::skopeo::{Skopeo, Take};
 use crate::support::agree::check;
+use crate::support::embedded::Embedded;
 use crate::support::image::{Image, Kind, image, marker_layer};
-use crate::support::registry::{PASSWORD, Registry, USER};
+use crate::support::registry::{PASSWORD, Registry};
 use crate::support::token::{Asked, TokenService};
-use crate::support::wave::Wave;
+use crate::support::wave::{Token, ask};
 
+const HERE: &str = "linux/amd64";
+const WRONG: &str = "not the password";
+
+#[cfg(feature = "docker-config")]
 #[test]
-fn basic_credentials_go_upstream() {
+fn basic_credentials_of_a_docker_config_go_upstream() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    use crate::support::registry::USER;
+    use crate::support::wave::Wave;
+
     need!("examples/wave", "docker-registry", "busybox", "skopeo");
     let registry = Registry::basic();
     let image = image(Kind::OciAttested);
     registry.push(image);
-    let wave = Wave::with_credentials(&registry, &[], &docker_config(&registry, PASSWORD));
-    pulls(&wave, &registry, image);
+    let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    let config = json!({"auths": {registry.address.to_string(): {"auth": auth}}});
+    let wave = Wave::with_credentials(&registry, &config);
+    let token = pulls(wave.address, &registry, image);
+    wave.check_log([&token]);
 }
 
 #[test]
-fn a_bearer_token_is_fetched_with_basic_credentials_once() {
-    need!("examples/wave", "docker-registry", "busybox", "skopeo");
+fn a_bearer_token_is_fetched_once_with_the_credentials() {
+    need!("docker-registry", "busybox", "skopeo");
     let service = TokenService::start();
     let registry = Registry::bearer(&service);
     let image = image(Kind::OciAttested);
     registry.push(image);
-    let config = docker_config(&registry, PASSWORD);
-    let wave = Wave::with_credentials(&registry, &[service.address()], &config);
-    pulls(&wave, &registry, image);
-    let query = [("scope", "repository:test/oci-attested:pull"), ("service", TokenService::SERVICE)];
-    let expected = Asked {
-        path: "/auth/token".to_owned(),
-        query: query
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), vec![value.to_owned()]))
-            .collect::<BTreeMap<_, _>>(),
-        authorized: true,
-    };
-    let mut asked = service.asked();
-    for asked in &mut asked {
-        // A client may say who asks; the answer doesn't depend on it.
-        asked.query.remove("account");
-        asked.query.remove("client_id");
-    }
-    assert_eq!(asked, [expected]);
+    let embedded = Embedded::start(&registry, PASSWORD, Some(service.address()));
+    pulls(embedded.address, &registry, image);
+    assert_eq!(service.asked(), [asked(image, true)]);
 }
 
 #[test]
-fn a_wrong_password_is_told_without_being_shown() {
-    need!("examples/wave", "docker-registry", "busybox");
+fn a_wrong_password_is_told_and_not_shown() {
+    need!("docker-registry", "busybox");
+    let image = image(Kind::DockerManifest);
+
+    let registry = Registry::basic();
+    registry.push(image);
+    let embedded = Embedded::start(&registry, WRONG, None);
+    assert_eq!(
+        refused(embedded.address, &registry, image),
+        format!(
+            "`containerImage`: the image `{}` can't be served: http://{} answered with 401; it refuses the \
+             credentials that are configured for it",
+            registry.name(image),
+            registry.address,
+        )
+    );
+
     let service = TokenService::start();
-    for registry in [Registry::basic(), Registry::bearer(&service)] {
-        let image = image(Kind::DockerManifest);
-        registry.push(image);
-        let config = docker_config(&registry, "not the password");
-        let wave = Wave::with_credentials(&registry, &[service.address()], &config);
-        let answer = wave.ask(&registry.name(image), "linux/amd64", &marker_layer());
-        assert_eq!(answer.status, 400, "{}", answer.text());
-        assert_eq!(answer.header("www-authenticate"), None);
-        let body: Value = serde_json::from_slice(&answer.body).unwrap();
-        let message = body["message"].as_str().unwrap();
-        assert!(message.contains(&registry.address.to_string()), "{message}");
-        assert!(!answer.text().contains("not the password"));
-    }
+    let registry = Registry::bearer(&service);
+    registry.push(image);
+    let embedded = Embedded::start(&registry, WRONG, Some(service.address()));
+    assert_eq!(
+        refused(embedded.address, &registry, image),
+        format!(
+            "`containerImage`: the image `{}` can't be served: the token service http://{} answered 401 \
+             Unauthorized to repository:{}:pull: wrong user or password",
+            registry.name(image),
+            service.address(),
+            image.repository,
+        )
+    );
+    assert_eq!(service.asked(), [asked(image, false)]);
 }
 
-/// Pulls one image through the service, without credentials of the client's.
-fn pulls(wave: &Wave, registry: &Registry, image: &Image) {
+#[test]
+fn a_token_service_that_nobody_named_is_asked_nothing() {
+    need!("docker-registry", "busybox");
+    let image = image(Kind::DockerManifest);
+    let service = TokenService::start();
+    let registry = Registry::bearer(&service);
+    registry.push(image);
+    let embedded = Embedded::start(&registry, PASSWORD, None);
+    assert_eq!(
+        refused(embedded.address, &registry, image),
+        format!(
+            "`containerImage`: the image `{}` can't be served: the token service http://{}: `127.0.0.1` is a \
+             loopback address (127.0.0.0/8), which may not be connected to",
+            registry.name(image),
+            service.address(),
+        )
+    );
+    assert_eq!(service.asked(), []);
+}
+
+/// Pulls an image through the service, with no credentials of the client's.
+fn pulls(service: SocketAddr, registry: &Registry, image: &Image) -> Token {
     let layer = marker_layer();
-    let token = wave.token(&registry.name(image), "linux/amd64", &layer);
-    let copied = Skopeo::new().copy(&token.image, Take::One, image.kind.name());
+    let token = Token::of(service, &registry.name(image), HERE, &layer);
+    let skopeo = Skopeo::new();
+    let copied = skopeo.copy(&token.image, Take::One, image.kind.name());
     check(image.kind, &copied.root(), |digest| copied.blob(digest), Some(&layer));
-    wave.check_log([&token]);
+    token
 }
 
-fn docker_config(registry: &Registry, password: &str) -> Value {
-    let auth = STANDARD.encode(format!("{USER}:{password}"));
-    json!({"auths": {registry.address.to_string(): {"auth": auth}}})
+/// The message with which the service refuses an image.
+fn refused(service: SocketAddr, registry: &Registry, image: &Image) -> String {
+    let answer = ask(service, &registry.name(image), HERE, &marker_layer());
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    // An upstream's challenge is no business of the service's clients.
+    assert_eq!(answer.header("www-authenticate"), None);
+    let body: Value = serde_json::from_slice(&answer.body).unwrap();
+    body["message"].as_str().unwrap().to_owned()
+}
+
+/// What the token service is asked for a pull of an image.
+fn asked(image: &Image, authorized: bool) -> Asked {
+    let query = [
+        ("scope", format!("repository:{}:pull", image.repository)),
+        ("service", TokenService::SERVICE.to_owned()),
+    ];
+    Asked {
+        path: "/auth/token".to_owned(),
+        query: query.into_iter().map(|(name, value)| (name.to_owned(), vec![value])).collect(),
+        authorized,
+    }
 }

@@ -7,7 +7,7 @@
 //! `cargo test --all-features` builds the example as well. `cargo test --test interop` doesn't, and runs
 //! what lies there from an earlier build: `cargo build --all-features --example wave` goes before it.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "client", feature = "wave"))]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

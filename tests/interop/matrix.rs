@@ -37,7 +37,7 @@ impl Setting {
         let pulls = all()
             .iter()
             .filter(|image| kinds(image.kind))
-            .map(|image| (image.kind, wave.token(&registry.name(image), platforms, &layer)))
+            .map(|image| (image.kind, Token::of(wave.address, &registry.name(image), platforms, &layer)))
             .collect();
         Self { wave, pulls, layer, _registry: registry }
     }

@@ -67,7 +67,10 @@ impl Containerd {
 
     /// Runs a script in a new container of an image that was pulled, and gives what it prints.
     pub(crate) fn run(&self, image: &str, name: &str, script: &str) -> String {
-        run(self.ctr().args(["run", "--rm", "--net-host", image, name, "/bin/sh", "-c", script]))
+        // All of the machine's containerds share one directory of runtime states.
+        let room = self.room.path().file_name().unwrap().to_str().unwrap();
+        let name = format!("{room}-{name}");
+        run(self.ctr().args(["run", "--rm", "--net-host", image, &name, "/bin/sh", "-c", script]))
     }
 
     fn ctr(&self) -> Command {

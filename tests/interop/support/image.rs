@@ -80,7 +80,8 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) kind: Kind,
-    pub(crate) blobs: Vec<Vec<u8>>,
+    /// Each with its digest.
+    pub(crate) blobs: Vec<(String, Vec<u8>)>,
     /// Manifests in the order in which a registry accepts them.
     pub(crate) manifests: Vec<Manifest>,
     /// `test/<kind>`.
@@ -98,7 +99,7 @@ pub(crate) struct Manifest {
     pub(crate) reference: String,
 }
 
-/// A layer to inject, with what the container-token API wants to know of it.
+/// A compressed layer, with what the container-token API wants to know of one.
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) compressed: Vec<u8>,
@@ -123,7 +124,9 @@ pub(crate) fn told(kind: Kind, injected: bool) -> String {
 
 /// The layer with [`MARKER`].
 pub(crate) fn marker_layer() -> Layer {
-    gzip_layer(&tar(&[("injected/", Entry::Directory), (MARKER.0, Entry::File(MARKER.1.as_bytes(), 0o644))]))
+    let directory = ("injected/", Entry::Directory);
+    let file = (MARKER.0, Entry::File(MARKER.1.as_bytes(), 0o644));
+    packed(&tar(&[directory, file]), false)
 }
 
 /// The image of this kind; each is made once.
@@ -199,26 +202,20 @@ impl Image {
     /// Adds a platform's manifest with its config and layers, and gives its descriptor.
     fn manifest(&mut self, architecture: &str, tag: Option<&str>) -> Value {
         let docker = self.kind.is_docker();
-        let tars = [
-            rootfs(),
-            tar(&[
-                ("etc/", Entry::Directory),
-                ("etc/kind", Entry::File(format!("{}\n", self.kind.name()).as_bytes(), 0o644)),
-                ("etc/arch", Entry::File(format!("{architecture}\n").as_bytes(), 0o644)),
-            ]),
-        ];
-        let diff_ids: Vec<String> = tars.iter().map(|tar| digest(tar)).collect();
-        let layers: Vec<Value> = tars
-            .iter()
-            .map(|tar| {
-                let (media_type, bytes) = match self.kind {
-                    Kind::OciZstd => (OCI_ZSTD, zstd::encode_all(tar.as_slice(), 1).unwrap()),
-                    _ if docker => (DOCKER_GZIP, gzip(tar)),
-                    _ => (OCI_GZIP, gzip(tar)),
-                };
-                self.blob(media_type, bytes)
-            })
-            .collect();
+        let zstd = self.kind == Kind::OciZstd;
+        let media_type = match self.kind {
+            Kind::OciZstd => OCI_ZSTD,
+            _ if docker => DOCKER_GZIP,
+            _ => OCI_GZIP,
+        };
+        let own = tar(&[
+            ("etc/", Entry::Directory),
+            ("etc/kind", Entry::File(format!("{}\n", self.kind.name()).as_bytes(), 0o644)),
+            ("etc/arch", Entry::File(format!("{architecture}\n").as_bytes(), 0o644)),
+        ]);
+        let layers = [rootfs(zstd), &packed(&own, zstd)];
+        let diff_ids = layers.map(|layer| layer.diff_id.clone());
+        let layers = layers.map(|layer| self.blob(media_type, layer.compressed.clone()));
         let time = "2024-05-06T07:08:09Z";
         let mut config = json!({
             "architecture": architecture,
@@ -281,9 +278,10 @@ impl Image {
     }
 
     fn blob(&mut self, media_type: &str, bytes: Vec<u8>) -> Value {
-        let descriptor = json!({"mediaType": media_type, "digest": digest(&bytes), "size": bytes.len()});
-        if !self.blobs.contains(&bytes) {
-            self.blobs.push(bytes);
+        let digest = digest(&bytes);
+        let descriptor = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
+        if !self.blobs.iter().any(|(known, _)| *known == digest) {
+            self.blobs.push((digest, bytes));
         }
         descriptor
     }
@@ -325,24 +323,28 @@ fn tar(entries: &[(&str, Entry<'_>)]) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
-/// A root file system of one static program.
-fn rootfs() -> Vec<u8> {
-    let busybox = std::fs::read(need::program("busybox")).unwrap();
-    tar(&[
-        ("bin/", Entry::Directory),
-        ("bin/busybox", Entry::File(&busybox, 0o755)),
-        ("bin/sh", Entry::Link("busybox")),
-        ("bin/cat", Entry::Link("busybox")),
-        ("bin/env", Entry::Link("busybox")),
-        ("etc/", Entry::Directory),
-        ("etc/passwd", Entry::File(b"root:x:0:0:root:/:/bin/sh\n", 0o644)),
-        ("etc/group", Entry::File(b"root:x:0:\n", 0o644)),
-        ("tmp/", Entry::Directory),
-    ])
+/// A root file system of one static program, made once: it is all of an image's weight.
+fn rootfs(zstd: bool) -> &'static Layer {
+    static LAYERS: LazyLock<[Layer; 2]> = LazyLock::new(|| {
+        let busybox = std::fs::read(need::program("busybox")).unwrap();
+        let tar = tar(&[
+            ("bin/", Entry::Directory),
+            ("bin/busybox", Entry::File(&busybox, 0o755)),
+            ("bin/sh", Entry::Link("busybox")),
+            ("bin/cat", Entry::Link("busybox")),
+            ("bin/env", Entry::Link("busybox")),
+            ("etc/", Entry::Directory),
+            ("etc/passwd", Entry::File(b"root:x:0:0:root:/:/bin/sh\n", 0o644)),
+            ("etc/group", Entry::File(b"root:x:0:\n", 0o644)),
+            ("tmp/", Entry::Directory),
+        ]);
+        [packed(&tar, false), packed(&tar, true)]
+    });
+    &LAYERS[usize::from(zstd)]
 }
 
-fn gzip_layer(tar: &[u8]) -> Layer {
-    let compressed = gzip(tar);
+fn packed(tar: &[u8], zstd: bool) -> Layer {
+    let compressed = if zstd { zstd::encode_all(tar, 1).unwrap() } else { gzip(tar) };
     Layer { digest: digest(&compressed), diff_id: digest(tar), compressed }
 }
 

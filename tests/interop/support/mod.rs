@@ -4,6 +4,7 @@
 pub(crate) mod need;
 
 pub(crate) mod agree;
+pub(crate) mod embedded;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod process;

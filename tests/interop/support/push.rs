@@ -10,14 +10,14 @@ pub(crate) fn push(image: &Image, to: SocketAddr, authorization: Option<&str>) {
     let repository = &image.repository;
     let authorization: Vec<(&str, &str)> =
         authorization.into_iter().map(|value| ("Authorization", value)).collect();
-    for blob in &image.blobs {
+    for (digest, blob) in &image.blobs {
         let target = format!("/v2/{repository}/blobs/uploads/");
         let started = send(to, "POST", &target, &authorization, &[]);
         assert_eq!(started.status, 202, "POST {target}: {}", started.text());
         let location = started.header("location").expect("a Location for the upload");
         let path = location.strip_prefix(&format!("http://{to}")).unwrap_or(location);
         let join = if path.contains('?') { '&' } else { '?' };
-        let target = format!("{path}{join}digest={}", digest(blob));
+        let target = format!("{path}{join}digest={digest}");
         let mut headers = authorization.clone();
         headers.push(("Content-Type", "application/octet-stream"));
         let stored = send(to, "PUT", &target, &headers, blob);

@@ -32,65 +32,28 @@ pub(crate) struct Token {
 impl Wave {
     /// In front of a registry that anybody may read.
     pub(crate) fn before(registry: &Registry) -> Self {
-        Self::start(registry, &[], None)
+        Self::start(registry, None)
     }
 
-    /// In front of a registry that wants credentials: the content of docker's `config.json`. Further
-    /// addresses are hosts that are spoken to over plain HTTP too.
-    pub(crate) fn with_credentials(registry: &Registry, further: &[SocketAddr], config: &Value) -> Self {
-        Self::start(registry, further, Some(config))
+    /// In front of a registry that wants credentials: the content of docker's `config.json`.
+    #[cfg(feature = "docker-config")]
+    pub(crate) fn with_credentials(registry: &Registry, config: &Value) -> Self {
+        Self::start(registry, Some(config))
     }
 
-    fn start(registry: &Registry, further: &[SocketAddr], credentials: Option<&Value>) -> Self {
+    fn start(registry: &Registry, credentials: Option<&Value>) -> Self {
         let room = Room::new();
         let mut command = room.command("examples/wave");
-        command.args(["--listen", "127.0.0.1:0"]);
-        for address in [&registry.address].into_iter().chain(further) {
-            command.arg("--insecure").arg(address.to_string());
-        }
+        command.args(["--listen", "127.0.0.1:0", "--insecure"]).arg(registry.address.to_string());
         if let Some(credentials) = credentials {
             command.arg("--docker-config").arg(room.write("config.json", credentials.to_string()));
         }
         let mut daemon = Daemon::start("wave", room.path(), &mut command);
         let address = daemon.ready(|log| {
             let (_, rest) = log.split_once("listening on http://")?;
-            let (line, _) = rest.split_once('\n')?;
-            line.trim_end().trim_end_matches('/').parse().ok()
+            rest.split_once('\n')?.0.parse().ok()
         });
         Self { address, daemon, _room: room }
-    }
-
-    /// Asks for an image with the injected layer and [`VARIABLE`].
-    pub(crate) fn token(&self, image: &str, platforms: &str, layer: &Layer) -> Token {
-        let answer = self.ask(image, platforms, layer);
-        assert_eq!(answer.status, 200, "{image}: {}", answer.text());
-        let body: Value = serde_json::from_slice(&answer.body).unwrap();
-        let text = |member: &str| {
-            body[member].as_str().unwrap_or_else(|| panic!("no {member} in {body}")).to_owned()
-        };
-        let token =
-            Token { token: text("containerToken"), image: text("targetImage"), digest: text("targetDigest") };
-        assert!(token.image.starts_with(&format!("{}/wt/{}/", self.address, token.token)), "{}", token.image);
-        token
-    }
-
-    /// The same, whatever the answer is.
-    pub(crate) fn ask(&self, image: &str, platforms: &str, layer: &Layer) -> Answer {
-        let request = json!({
-            "containerImage": image,
-            "containerPlatform": platforms,
-            "containerConfig": {
-                "env": [format!("{}={}", VARIABLE.0, VARIABLE.1)],
-                "layers": [{
-                    "location": format!("data:{}", STANDARD.encode(&layer.compressed)),
-                    "gzipDigest": layer.digest,
-                    "gzipSize": layer.compressed.len(),
-                    "tarDigest": layer.diff_id,
-                }],
-            },
-        });
-        let headers = [("Content-Type", "application/json")];
-        send(self.address, "POST", "/container-token", &headers, request.to_string().as_bytes())
     }
 
     /// Ends the test if the log shows an error, or a token.
@@ -101,4 +64,39 @@ impl Wave {
             assert!(!log.contains(&token.token), "a token in the log:\n{log}");
         }
     }
+}
+
+impl Token {
+    /// Asks the service at an address for an image with the injected layer and [`VARIABLE`].
+    pub(crate) fn of(service: SocketAddr, image: &str, platforms: &str, layer: &Layer) -> Self {
+        let answer = ask(service, image, platforms, layer);
+        assert_eq!(answer.status, 200, "{image}: {}", answer.text());
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        let text = |member: &str| {
+            body[member].as_str().unwrap_or_else(|| panic!("no {member} in {body}")).to_owned()
+        };
+        let token =
+            Self { token: text("containerToken"), image: text("targetImage"), digest: text("targetDigest") };
+        assert!(token.image.starts_with(&format!("{service}/wt/{}/", token.token)), "{}", token.image);
+        token
+    }
+}
+
+/// The same, whatever the answer is.
+pub(crate) fn ask(service: SocketAddr, image: &str, platforms: &str, layer: &Layer) -> Answer {
+    let request = json!({
+        "containerImage": image,
+        "containerPlatform": platforms,
+        "containerConfig": {
+            "env": [format!("{}={}", VARIABLE.0, VARIABLE.1)],
+            "layers": [{
+                "location": format!("data:{}", STANDARD.encode(&layer.compressed)),
+                "gzipDigest": layer.digest,
+                "gzipSize": layer.compressed.len(),
+                "tarDigest": layer.diff_id,
+            }],
+        },
+    });
+    let headers = [("Content-Type", "application/json")];
+    send(service, "POST", "/container-token", &headers, request.to_string().as_bytes())
 }
