@@ -8,6 +8,9 @@
 use std::fs;
 use std::path::Path;
 
+#[cfg(feature = "wave")]
+#[path = "../fuzz/targets/container_token.rs"]
+mod container_token;
 #[path = "../fuzz/targets/document.rs"]
 mod document;
 #[path = "../fuzz/targets/range.rs"]
@@ -30,6 +33,12 @@ fn replay(name: &str, target: fn(&[u8])) {
         println!("{}", file.display());
         target(&fs::read(&file).expect("readable"));
     }
+}
+
+#[cfg(feature = "wave")]
+#[test]
+fn container_token() {
+    replay("container_token", container_token::run);
 }
 
 #[test]

@@ -7,14 +7,17 @@ use http::request::Parts;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::endpoints::EndpointsLayer;
+use super::grant;
 use super::grants::Grants;
 use super::images::ImagesLayer;
 use super::limits::Limits;
 use super::settings::{Action, Authorize, HttpLayers, Settings};
+use super::submission::Submission;
 use crate::error::{Error, ErrorCode};
+use crate::layer::rewrite::Plan;
 use crate::operation::{BoxRegistry, Registry};
 use crate::rt::Clock;
-use crate::spec::name::{Host, shortened};
+use crate::spec::name::{Host, ImageName, shortened};
 use crate::spec::platform::Platform;
 use crate::store::{MemoryRecords, Records};
 
@@ -79,6 +82,30 @@ impl Wave {
     #[must_use]
     pub fn endpoints<R: Registry>(&self, images: R) -> EndpointsLayer {
         EndpointsLayer::new(self.clone(), BoxRegistry::new(images))
+    }
+
+    /// The image and the plan that the body of a `POST /container-token` means, checked in full but for whether the
+    /// image exists. There is no I/O in it; layers that came with the request are inflated, which keeps a core busy.
+    ///
+    /// ```
+    /// use tower_oci::wave::Wave;
+    ///
+    /// let wave = Wave::builder("http://localhost:9090").build()?;
+    /// let body = br#"{"containerImage":"busybox","containerConfig":{"env":["A=1"]}}"#;
+    /// let (image, plan) = wave.read_request(body)?;
+    /// assert_eq!(image.to_string(), "docker.io/library/busybox:latest");
+    /// assert_eq!(plan.env(), ["A=1"]);
+    /// # Ok::<_, tower_oci::error::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What the request is answered with: 400, with a message that names the offending value, or 501 for what isn't
+    /// there yet.
+    pub fn read_request(&self, body: &[u8]) -> Result<(ImageName, Plan), Error> {
+        let submission = Submission::read(body, self.settings())?;
+        let plan = grant::plan(&submission, self.settings())?;
+        Ok((submission.image, plan))
     }
 
     pub(super) fn settings(&self) -> &Settings {
