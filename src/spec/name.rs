@@ -1,6 +1,7 @@
 //! Names: registry hosts, repositories, tags, references, and image names as people write them
 //! ([distribution-spec, Pulling manifests](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests)).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -48,6 +49,15 @@ pub(crate) fn shortened(text: &str) -> String {
     short
 }
 
+/// `name` as `Debug` shows it. In `wt/<token>/<repository>` the token is a credential, and requests are traced.
+fn redacted(name: &str) -> Cow<'_, str> {
+    let Some(rest) = name.strip_prefix("wt/") else { return name.into() };
+    match rest.split_once('/') {
+        Some((_, repository)) => format!("wt/_/{repository}").into(),
+        None => "wt/_".into(),
+    }
+}
+
 macro_rules! text_type {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
@@ -85,7 +95,7 @@ macro_rules! text_type {
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self.0)
+                write!(f, concat!(stringify!($name), "({})"), redacted(&self.0))
             }
         }
 
@@ -115,6 +125,8 @@ text_type! {
 text_type! {
     /// The name of a repository, without the registry's host, by the specification's grammar
     /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/…)*`, at most 255 characters.
+    ///
+    /// `Debug` leaves the second component out when the first is `wt`: there it is a Wave token. `Display` shows all.
     ///
     /// ```
     /// use tower_oci::spec::name::Repository;

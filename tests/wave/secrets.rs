@@ -86,7 +86,9 @@ async fn plant() -> (String, String) {
     }
     // A pull, and what it carries through the stack.
     let name = format!("wt/{token}/library/busybox").parse().unwrap();
-    service.images.send(Request::new(ListTags::new(name))).await.unwrap();
+    let request = Request::new(ListTags::new(name));
+    shown += &format!("{request:?}");
+    shown += &format!("{:?}", service.images.send(request).await.unwrap());
     shown += &format!("{:?}", service.seen());
     let path = format!("/container-token/{token}");
     let description = service.ask(Method::GET, &path, "").await;

@@ -105,3 +105,16 @@ fn prefixes_end_at_slashes() {
     assert_eq!(repository.strip_prefix("tea"), None);
     assert_eq!(repository.strip_prefix("team/app/web"), None);
 }
+
+#[test]
+fn debug_output_has_no_wave_token() {
+    for (name, shown) in [
+        ("wt/secret/library/busybox", "Repository(wt/_/library/busybox)"),
+        ("wt/secret", "Repository(wt/_)"),
+        ("wt", "Repository(wt)"),
+        ("library/wt/x", "Repository(library/wt/x)"),
+    ] {
+        let repository: Repository = name.parse().unwrap();
+        assert_eq!((format!("{repository:?}"), repository.to_string()), (shown.to_owned(), name.to_owned()));
+    }
+}
