@@ -181,7 +181,9 @@ impl Budget {
     pub(super) fn withdraw(&self) -> bool {
         let mut balance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed = u64::try_from(balance.refilled.elapsed().as_millis()).unwrap_or(u64::MAX);
-        balance.refilled = Instant::now();
+        // What is left of a millisecond counts the next time, however often it is asked.
+        balance.refilled =
+            balance.refilled.checked_add(Duration::from_millis(elapsed)).unwrap_or_else(Instant::now);
         if balance.left < Self::RESERVE {
             // A thousandth of a retry in a millisecond: one in a second.
             balance.left = balance.left.saturating_add(elapsed).min(Self::RESERVE);
@@ -290,5 +292,17 @@ mod tests {
         assert_eq!(spend(), 10, "but no more than the reserve");
         (0..10_000).for_each(|_| budget.deposit());
         assert_eq!(spend(), 100, "and a busy day saves a hundred at most");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_budget_fills_however_often_it_is_asked() {
+        let budget = Budget::new();
+        while budget.withdraw() {}
+        let mut retries = 0;
+        for _ in 0..8_000 {
+            tokio::time::advance(Duration::from_micros(250)).await;
+            retries += u32::from(budget.withdraw());
+        }
+        assert_eq!(retries, 2, "one in a second");
     }
 }

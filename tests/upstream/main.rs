@@ -5,6 +5,7 @@
 
 mod attacks;
 mod auth;
+mod corners;
 mod economy;
 mod edge;
 mod faults;

@@ -34,6 +34,10 @@ use crate::secret::Secret;
 /// How many tokens are kept for one upstream.
 const MAX_TOKENS: u64 = 4096;
 
+/// A request for a token that takes longer is given up, whoever still waits for it: those who come meanwhile share it, so
+/// that one that hangs would otherwise hang for as long as there is traffic.
+const FETCHED_WITHIN: Duration = Duration::from_secs(30);
+
 /// A token that nobody used for so long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
 
@@ -79,8 +83,8 @@ pub(super) struct Authorization {
 pub(super) struct Lesson {
     /// Whether the caller can answer it.
     pub(super) answerable: bool,
-    /// Whether it is another one than was known.
-    pub(super) is_new: bool,
+    /// Whether it wants a token. What was known before doesn't tell: another request may have learned the same meanwhile.
+    pub(super) wants_token: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -168,11 +172,11 @@ impl Auth {
             }
         }
         let mut scheme = self.scheme.write().unwrap_or_else(PoisonError::into_inner);
-        let is_new = scheme.as_ref() != Some(&demand.scheme);
-        if is_new {
+        let wants_token = matches!(demand.scheme, Scheme::Bearer(_));
+        if scheme.as_ref() != Some(&demand.scheme) {
             *scheme = Some(demand.scheme);
         }
-        Ok(Lesson { answerable, is_new })
+        Ok(Lesson { answerable, wants_token })
     }
 
     fn trusts(&self, origin: &WebOrigin) -> bool {
@@ -197,7 +201,12 @@ impl Auth {
         let who = who.clone();
         let own = scopes.clone();
         slot.token(refused, move |wider| async move {
-            fetch(http, &service, &wider.unwrap_or(own), &who, trusted).await
+            let wanted = wider.unwrap_or(own);
+            let fetching = fetch(http, &service, &wanted, &who, trusted);
+            tokio::time::timeout(FETCHED_WITHIN, fetching).await.unwrap_or_else(|_| {
+                let (host, seconds) = (&service.origin, FETCHED_WITHIN.as_secs());
+                Err(Error::timed_out(format!("the token service {host} did not answer within {seconds} s")))
+            })
         })
         .await
     }

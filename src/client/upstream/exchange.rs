@@ -102,9 +102,9 @@ impl Inner {
             let is_success = answer.status().is_success();
             let result = self.read(ask, asked, answer).await;
             let broke_off = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable);
-            if !(is_success && broke_off && self.pause(retries, None, ask).await) {
-                return result;
-            }
+            let pause = if is_success && broke_off { self.pause(retries, None, ask) } else { None };
+            let Some(pause) = pause else { return result };
+            tokio::time::sleep(pause).await;
             retries += 1;
         }
     }
@@ -131,9 +131,10 @@ impl Inner {
                 continue;
             }
             let Some(demanded) = passing(&result) else { return result };
-            if !self.pause(retries, demanded, ask).await {
-                return result;
-            }
+            let Some(pause) = self.pause(retries, demanded, ask) else { return result };
+            // The answer's connection isn't kept from others meanwhile.
+            drop(result);
+            tokio::time::sleep(pause).await;
             retries += 1;
         }
     }
@@ -159,18 +160,16 @@ impl Inner {
         Instant::now().checked_add(self.headers_within)
     }
 
-    /// Waits before the retry number `retry`, from 0; false when it should not be made.
-    async fn pause(&self, retry: u32, demanded: Option<Duration>, ask: &Ask) -> bool {
-        let Some(pause) = self.retry.pause(retry, demanded) else { return false };
+    /// The pause before the retry number `retry`, from 0, which is counted then; none when it should not be made.
+    fn pause(&self, retry: u32, demanded: Option<Duration>, ask: &Ask) -> Option<Duration> {
+        let pause = self.retry.pause(retry, demanded)?;
         // A pause that ends after the deadline would turn the upstream's own words into a time-out.
-        let end = Instant::now().checked_add(pause);
-        let in_time = end.is_some_and(|end| ask.caller.deadline.is_none_or(|deadline| end < deadline));
-        if !in_time || !self.budget.withdraw() {
-            return false;
+        let left = ask.caller.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| pause >= left) || !self.budget.withdraw() {
+            return None;
         }
         tracing::debug!(upstream = %self.host, retry, ?pause, "trying again");
-        tokio::time::sleep(pause).await;
-        true
+        Some(pause)
     }
 
     /// Whether another try makes sense after a refusal, and on whose behalf.
@@ -194,8 +193,8 @@ impl Inner {
             return Ok(None);
         }
         let lesson = self.auth.learn(answer.headers(), &caller.who, &ask.scopes).await?;
-        // The same credential again makes sense only where it's wanted in another way than before.
-        Ok((lesson.answerable && (lesson.is_new || !is_credential)).then(|| caller.clone()))
+        // The same credential again makes sense only where a token is wanted in its place.
+        Ok((lesson.answerable && (lesson.wants_token || !is_credential)).then(|| caller.clone()))
     }
 
     /// One try, through redirects.

@@ -1,0 +1,107 @@
+//! Where several things meet: what hung, what changed its mind, what is told in an odd form.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, poll, stream};
+use tower_oci::body::Body;
+use tower_oci::client::RetryPolicy;
+use tower_oci::error::Error;
+use tower_oci::operation::{Credential, ListRepositories, Registry as _, Request};
+
+use crate::web::*;
+
+const BEARER: &str = r#"Bearer realm="https://registry.example/token""#;
+
+#[tokio::test(start_paused = true)]
+async fn a_token_service_that_hung_once_is_asked_again_whoever_still_waits() {
+    let web = Web::new(|call| match call.line.contains("/token") {
+        true if call.nth == 0 => Answer::Never,
+        true => Answer::token("t", 300),
+        false if call.authorization().is_some() => Answer::manifest(),
+        false => Answer::challenge(BEARER),
+    });
+    let upstream = web.upstream().build().unwrap();
+    // There is always somebody who waits, so that the request for a token is never left alone.
+    let pulls = (0..8).map(|nth: u64| {
+        let upstream = upstream.clone();
+        async move {
+            tokio::time::sleep(Duration::from_secs(10 * nth)).await;
+            pull(&upstream, "v1").await.is_ok()
+        }
+    });
+    let pulls = futures_util::future::join_all(pulls).await;
+    assert_eq!(pulls, [false, false, false, true, true, true, true, true]);
+    assert_eq!(web.seen().iter().filter(|line| line.contains("/token")).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_challenge_of_another_scheme_is_learned() {
+    // The list of repositories is guarded by somebody else than the repositories.
+    let web = Web::new(|call| match call.line.as_str() {
+        line if line.contains("/token") => Answer::token("t", 300),
+        line if line.contains("_catalog") => match call.authorization() {
+            Some("Basic dXNlcjpodW50ZXIy") => Answer::json(200, r#"{"repositories":[]}"#),
+            _ => Answer::challenge("Basic realm=\"catalog\""),
+        },
+        _ => match call.authorization() {
+            Some("Bearer t") => Answer::manifest(),
+            _ => Answer::challenge(BEARER),
+        },
+    });
+    let upstream = web.upstream().credential(Credential::basic("user", "hunter2")).build().unwrap();
+    for _ in 0..2 {
+        upstream.send(Request::new(ListRepositories::new())).await.unwrap();
+        // Those who come at once each learn it by themselves.
+        let pulls = futures_util::future::join_all((0..3).map(|_| pull(&upstream, "v1"))).await;
+        assert!(pulls.iter().all(Result::is_ok), "{pulls:?}");
+    }
+    // The same with a credential that a request brings along.
+    let upstream = web.upstream().build().unwrap();
+    for _ in 0..2 {
+        let mut list = Request::new(ListRepositories::new());
+        list.extensions_mut().insert(Credential::basic("user", "hunter2"));
+        upstream.send(list).await.unwrap();
+        let mut get = Request::new(manifest_request("v1"));
+        get.extensions_mut().insert(Credential::basic("user", "hunter2"));
+        upstream.send(get).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_retry_after_is_passed_on_even_where_any_is_waited_for() {
+    for seconds in ["18446744073709551615", "99999999999999999999"] {
+        let web = Web::new(move |_| Answer::status(429).header("retry-after", seconds));
+        let retry = RetryPolicy::new().longest_retry_after(Duration::MAX);
+        let upstream = web.upstream().retry(retry).headers_within(Duration::MAX).build().unwrap();
+        let mut pull = Box::pin(pull(&upstream, "v1"));
+        // Without a deadline it waits; with one the upstream's own words come at once.
+        assert!(poll!(&mut pull).is_pending());
+        let retry = RetryPolicy::new().longest_retry_after(Duration::MAX);
+        let upstream = web.upstream().retry(retry).build().unwrap();
+        assert_eq!(told(self::pull(&upstream, "v1").await).0, 429);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_answer_is_let_go_before_the_pause() {
+    let held = Arc::new(());
+    let connection = Arc::clone(&held);
+    let web = Web::new(move |call| {
+        let connection = Arc::clone(&connection);
+        let body = stream::iter([Ok::<_, Error>(Bytes::from_static(b"x"))]).chain(stream::pending());
+        let body = body.inspect(move |_| drop(Arc::clone(&connection)));
+        match call.nth {
+            0 => Answer::status(503).without("content-length").body(Body::from_stream(body)),
+            _ => Answer::manifest(),
+        }
+    });
+    let upstream = web.upstream().build().unwrap();
+    let mut pull = Box::pin(pull(&upstream, "v1"));
+    assert!(poll!(&mut pull).is_pending());
+    assert_eq!(web.seen(), [GET_V1]);
+    // The script's own, and this one: not the body's, whose connection others may need meanwhile.
+    assert_eq!(Arc::strong_count(&held), 2);
+    pull.await.unwrap();
+}
