@@ -105,3 +105,38 @@ async fn a_refused_answer_is_let_go_before_the_pause() {
     assert_eq!(Arc::strong_count(&held), 2);
     pull.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_echo_is_noticed_however_it_is_cut_or_escaped() {
+    let long: String = (0..400).map(|n| char::from(b'a' + (n * 7 % 26) as u8)).collect();
+    for password in [r#"p"a's\s"#, long.as_str()] {
+        for status in [401, 403, 500] {
+            let sent = password.to_owned();
+            let web = Web::new(move |call| match call.authorization() {
+                None => Answer::challenge("Basic realm=\"x\""),
+                Some(_) => {
+                    let echo = sent.replace('\\', r"\\").replace('"', "\\\"");
+                    Answer::json(
+                        status,
+                        &format!(r#"{{"errors":[{{"code":"DENIED","message":"you are {echo}"}}]}}"#),
+                    )
+                }
+            });
+            let upstream = web.upstream().credential(Credential::basic("user", password)).build().unwrap();
+            let (_, _, message) = told(pull(&upstream, "v1").await);
+            assert_eq!(message, "registry.example refused the request, in words that echo a secret");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_echo_of_a_secret_header_is_not_told() {
+    let web = Web::new(|call| {
+        let echo = call.headers["x-key"].to_str().unwrap();
+        Answer::json(403, &format!(r#"{{"errors":[{{"code":"DENIED","message":"no such key: {echo}"}}]}}"#))
+    });
+    let key = http::HeaderName::from_static("x-key");
+    let upstream = web.upstream().secret_header(key, "open-sesame".parse().unwrap()).build().unwrap();
+    let (_, _, message) = told(pull(&upstream, "v1").await);
+    assert_eq!(message, "registry.example refused the request, in words that echo a secret");
+}

@@ -41,10 +41,33 @@ pub(in crate::client) fn read(body: &[u8]) -> Option<String> {
     Some(fit)
 }
 
-/// Whether a text has one of `secrets` in it: an upstream may echo what it was sent.
+/// Whether a text has one of `secrets` in it, or a piece of one: an upstream may echo what it was sent, and the text may
+/// have been escaped and cut since.
 pub(in crate::client) fn hides(text: &str, secrets: &[Secret]) -> bool {
-    // Two or three characters are found in any text.
-    secrets.iter().any(|secret| secret.expose().len() > 3 && text.contains(secret.expose()))
+    secrets.iter().any(|secret| {
+        let escaped: String = secret.expose().chars().flat_map(char::escape_debug).collect();
+        has_piece(text, secret.expose()) || has_piece(text, &escaped)
+    })
+}
+
+/// Two or three characters are found in any text.
+const SHORTEST_SECRET: usize = 4;
+
+/// So many characters in a row of a secret aren't found in a text by chance.
+const PIECE: usize = 16;
+
+fn has_piece(text: &str, secret: &str) -> bool {
+    if secret.len() < SHORTEST_SECRET {
+        return false;
+    }
+    let starts = || text.char_indices().map(|(at, _)| at);
+    let piece = |at| text.get(at..at + PIECE).is_some_and(|piece| secret.contains(piece));
+    // Where the text is cut, the beginning of a secret may stand.
+    let is_cut = |(cut, _)| {
+        let beginnings = starts().filter_map(|at| text.get(at..cut));
+        beginnings.filter(|beginning| beginning.len() >= SHORTEST_SECRET).any(|b| secret.starts_with(b))
+    };
+    text.contains(secret) || starts().any(piece) || text.match_indices('…').any(is_cut)
 }
 
 #[cfg(test)]
@@ -76,5 +99,17 @@ mod tests {
     fn echoes_are_noticed() {
         assert!(hides("you sent hunter2!", &["hunter2".into()]));
         assert!(!hides("you sent something", &["hunter2".into(), "".into(), "you".into()]));
+        assert!(hides(r#"you sent p\"a\'s\\s"#, &[r#"p"a's\s"#.into()]));
+        let long = "0123456789abcdefghijklmnopqrstuvwxyz";
+        for (text, hidden) in [
+            ("no user 56789abcdefghijk", true),
+            ("no user 56789abcdefghij", false),
+            ("no user 0123…: there is none", true),
+            ("no user 012…: there is none", false),
+            ("no user 1234…", false),
+            ("…", false),
+        ] {
+            assert_eq!(hides(text, &[long.into()]), hidden, "{text}");
+        }
     }
 }

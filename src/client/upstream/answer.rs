@@ -2,11 +2,12 @@ use http::StatusCode;
 
 use super::Inner;
 use super::exchange::{Answer, Ask};
-use crate::client::auth::{hides, read_words};
+use crate::client::auth::{Token, hides, read_words};
 use crate::client::origin::WebOrigin;
 use crate::error::Error;
 use crate::http::{Asked, response};
 use crate::operation::{Credential, Response};
+use crate::secret::Secret;
 
 /// How much of the body of a refusal is read for its words.
 const MAX_REFUSAL: usize = 64 * 1024;
@@ -30,8 +31,7 @@ impl Inner {
             response::decode(asked, answer.response).await
         };
         result.map_err(|error| {
-            let mut secrets = ask.caller.who.secrets();
-            secrets.extend(token.map(|token| token.secret.clone()));
+            let secrets = self.secrets(ask, token.as_deref());
             let name = self.name(&from, at_home);
             error.map_message(|message| {
                 let message = if hides(message, &secrets) { ECHO } else { message };
@@ -41,6 +41,15 @@ impl Inner {
                 }
             })
         })
+    }
+
+    /// What the upstream was sent that nobody else may see.
+    fn secrets(&self, ask: &Ask, token: Option<&Token>) -> Vec<Secret> {
+        let headers = self.secret_headers.values().filter_map(|value| value.to_str().ok());
+        let mut secrets = ask.caller.who.secrets();
+        secrets.extend(token.map(|token| token.secret.clone()));
+        secrets.extend(headers.map(Secret::from));
+        secrets
     }
 
     /// Who has answered, for messages.
