@@ -2,6 +2,8 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::spec::digest::Digest;
+
 pub(crate) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub(crate) const DOCKER_DISTRIBUTION_API_VERSION: HeaderName =
     HeaderName::from_static("docker-distribution-api-version");
@@ -39,6 +41,11 @@ pub(crate) fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Co
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     let text = single(headers, &http::header::CONTENT_LENGTH)?.trim();
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
+}
+
+/// The digest that a registry tells, if it is one that we know.
+pub(crate) fn told_digest(headers: &HeaderMap) -> Option<Digest> {
+    single(headers, &DOCKER_CONTENT_DIGEST)?.trim().parse().ok()
 }
 
 /// Whether a `Content-Encoding` says that the content isn't what its digest is of.

@@ -29,7 +29,7 @@
 mod asked;
 pub mod challenge;
 mod edge;
-mod headers;
+pub(crate) mod headers;
 mod marker;
 pub mod request;
 pub mod response;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, poll, stream};
 use tower_oci::body::Body;
-use tower_oci::client::RetryPolicy;
+use tower_oci::client::{Redirects, RetryPolicy, Upstream};
 use tower_oci::error::Error;
-use tower_oci::operation::{Credential, ListRepositories, Registry as _, Request};
+use tower_oci::operation::{BlobContent, Credential, GetBlob, ListRepositories, Registry as _, Request};
+use tower_oci::spec::range::{RangeSpec, Ranges};
 
 use crate::web::*;
 
@@ -139,4 +140,98 @@ async fn an_echo_of_a_secret_header_is_not_told() {
     let upstream = web.upstream().secret_header(key, "open-sesame".parse().unwrap()).build().unwrap();
     let (_, _, message) = told(pull(&upstream, "v1").await);
     assert_eq!(message, "registry.example refused the request, in words that echo a secret");
+}
+
+/// The bytes 5 to 24 of the blob, of which the first answer brings three.
+async fn part(rest: fn() -> Answer) -> (String, Result<(), Error>) {
+    let web = Web::new(move |call| match call.header(http::header::RANGE) {
+        Some("bytes=5-24") => Answer::part(BLOB, 5, 24).body(cut(&BLOB[5..], 3)),
+        _ => rest(),
+    });
+    let ranges = Ranges::one(RangeSpec::Span(5, 24));
+    let operation = GetBlob::ranges(REPOSITORY.parse().unwrap(), blob_digest(), ranges);
+    let blob = web.upstream().build().unwrap().send(Request::new(operation)).await.unwrap().into_reply();
+    let BlobContent::Part(part) = blob.content else { panic!("no part") };
+    drain(part.body).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_is_resumed_where_all_of_the_blob_comes_in_place_of_the_rest() {
+    let (all, end) = part(|| Answer::content(BLOB)).await;
+    assert_eq!((all.as_str(), end.is_ok()), (&BLOB[5..=24], true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_part_is_not_taken_with_a_content_coding() {
+    for rest in [(|| Answer::part(BLOB, 8, 24).header("content-encoding", "gzip")) as fn() -> Answer, || {
+        Answer::content(BLOB).header("content-encoding", "gzip")
+    }] {
+        let (all, end) = part(rest).await;
+        assert_eq!(all, &BLOB[5..8]);
+        assert_eq!(
+            told(end),
+            error(
+                502,
+                "UNSUPPORTED",
+                &format!(
+                    "the blob {} of registry.example broke off at byte 8: the rest came with a content coding that \
+                     nobody asked for",
+                    blob_digest()
+                )
+            )
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_and_get_agree_where_the_digest_header_is_no_digest() {
+    let web = Web::new(|call| {
+        let odd = Answer::manifest().header("docker-content-digest", "sha256:ABC");
+        if call.line.starts_with("HEAD") { odd.body(Body::empty()) } else { odd }
+    });
+    let upstream = web.upstream().build().unwrap();
+    assert_eq!(pull(&upstream, "v1").await.unwrap().digest, manifest_digest());
+    assert_eq!(head(&upstream, "v1").await.unwrap().digest, manifest_digest());
+    assert_eq!(web.seen(), [GET_V1, HEAD_V1, GET_V1]);
+}
+
+async fn head_blob(upstream: &Upstream) -> Result<Option<u64>, Error> {
+    let head = GetBlob::head(REPOSITORY.parse().unwrap(), blob_digest());
+    Ok(upstream.send(Request::new(head)).await?.into_reply().size)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_whose_url_is_signed_for_get_is_asked_by_get() {
+    for status in [401, 403, 405] {
+        let web = Web::new(move |call| match call.line.as_str() {
+            "HEAD https://cdn.example/x?sig=1" => Answer::status(status),
+            "GET https://cdn.example/x?sig=1" => Answer::part(BLOB, 0, 0),
+            _ => Answer::redirect("https://cdn.example/x?sig=1"),
+        });
+        let upstream = web.upstream().redirects(Redirects::Follow).build().unwrap();
+        assert_eq!(head_blob(&upstream).await.unwrap(), Some(36));
+        let line = get_blob_line();
+        assert_eq!(
+            web.seen(),
+            [
+                line.replace("GET", "HEAD"),
+                "~HEAD https://cdn.example/x?sig=1".to_owned(),
+                format!("{line} [bytes=0-0]"),
+                "~GET https://cdn.example/x?sig=1 [bytes=0-0]".to_owned(),
+            ]
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_size_of_a_blob_is_not_that_of_its_coded_form() {
+    let web = Web::new(|call| match call.line.starts_with("HEAD") {
+        true => Answer::status(405),
+        false => Answer::content(&BLOB[..20]).header("content-encoding", "gzip"),
+    });
+    let upstream = web.upstream().build().unwrap();
+    let refused =
+        error(502, "UNSUPPORTED", "registry.example answered with a content coding that nobody asked for");
+    assert_eq!(told(head_blob(&upstream).await), refused);
+    assert_eq!(told(get_blob(&upstream).await), refused);
 }

@@ -13,6 +13,7 @@ use crate::body::Body;
 use crate::client::redirect::Redirects;
 use crate::client::resume::{Identity, Position, Resume, Resuming};
 use crate::error::Error;
+use crate::http::headers::is_encoded;
 use crate::operation::{Blob, BlobContent, GetBlob, Reply, Response, Verified};
 use crate::spec::digest::Digest;
 use crate::spec::range::{ContentRange, RangeSpec, Ranges};
@@ -125,17 +126,18 @@ impl Inner {
                     HeaderValue::try_from(range)
                         .map_err(|error| Error::internal("a range makes no header").with_source(error))?,
                 );
-                inner.rest(ask, &identity, size, position).await
+                inner.rest(ask, &identity, size, last, position).await
             })
         })
     }
 
-    /// The rest of a blob from `position` on.
+    /// The rest of a blob from `position` on, up to the byte `last` of it.
     async fn rest(
         &self,
         mut ask: Ask,
         identity: &Identity,
         size: Option<u64>,
+        last: Option<u64>,
         position: Position,
     ) -> Result<Body, Error> {
         if !self.budget.withdraw() {
@@ -149,6 +151,10 @@ impl Inner {
         ask.caller.deadline = self.deadline();
         let answer = self.until(ask.caller.deadline, Box::pin(self.exchange(&ask))).await?;
         let changed = || Error::corrupt("it is another content by now");
+        // A part isn't verified by anybody: it must not go on in another form.
+        if answer.status().is_success() && is_encoded(answer.headers()) {
+            return Err(Error::bad_gateway("the rest came with a content coding that nobody asked for"));
+        }
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => {
                 let (range, total) = match content_range(answer.headers()) {
@@ -174,7 +180,8 @@ impl Inner {
                 if position.next > MAX_SKIPPED {
                     return Err(Error::bad_gateway("the rest was asked for, but all of it came"));
                 }
-                Ok(Body::new(Skip { body: answer.response.into_body(), left: position.next }))
+                let kept = last.map(|last| last.saturating_add(1).saturating_sub(position.next));
+                Ok(Body::new(Skip { body: answer.response.into_body(), left: position.next, kept }))
             }
             StatusCode::RANGE_NOT_SATISFIABLE => Err(changed()),
             status => Err(Error::unavailable(format!(
@@ -213,8 +220,11 @@ fn without_content(reply: Reply) -> Reply {
     }
 }
 
-/// The size of a blob by the answer to a request for its first byte.
+/// The size of a blob by the answer to a request for its first byte, unless it comes in another form.
 fn size_of_whole(answer: &Answer) -> Option<u64> {
+    if is_encoded(answer.headers()) {
+        return None;
+    }
     match (answer.status(), content_range(answer.headers())) {
         (StatusCode::PARTIAL_CONTENT, Some(ContentRange::Part(_, size))) => size,
         // An empty blob has no first byte.
@@ -241,6 +251,8 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 struct Skip {
     body: Body,
     left: u64,
+    /// How many of those behind them are wanted, where it isn't all.
+    kept: Option<u64>,
 }
 
 impl HttpBody for Skip {
@@ -252,6 +264,9 @@ impl HttpBody for Skip {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         loop {
+            if self.kept == Some(0) {
+                return Poll::Ready(None);
+            }
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 other => return Poll::Ready(other),
@@ -259,7 +274,11 @@ impl HttpBody for Skip {
             let Ok(mut data) = frame.into_data() else { continue };
             let skipped = usize::try_from(self.left).unwrap_or(usize::MAX).min(data.len());
             self.left -= skipped as u64;
-            let rest = data.split_off(skipped);
+            let mut rest = data.split_off(skipped);
+            if let Some(kept) = &mut self.kept {
+                rest.truncate(usize::try_from(*kept).unwrap_or(usize::MAX));
+                *kept -= rest.len() as u64;
+            }
             if !rest.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(rest))));
             }
@@ -267,12 +286,14 @@ impl HttpBody for Skip {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.kept == Some(0) || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body
-            .size()
-            .map_or_else(SizeHint::default, |size| SizeHint::with_exact(size.saturating_sub(self.left)))
+        let rest = self.body.size().map(|size| size.saturating_sub(self.left));
+        match (rest, self.kept) {
+            (Some(rest), kept) => SizeHint::with_exact(rest.min(kept.unwrap_or(u64::MAX))),
+            (None, _) => SizeHint::default(),
+        }
     }
 }

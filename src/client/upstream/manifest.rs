@@ -2,8 +2,8 @@ use http::{StatusCode, header};
 
 use super::Inner;
 use super::exchange::{Answer, Ask, Caller};
-use crate::client::resume::DOCKER_CONTENT_DIGEST;
 use crate::error::Error;
+use crate::http::headers::{content_length, told_digest};
 use crate::operation::{Conditional, GetManifest, Manifest, Reply, Response, Verified};
 use crate::spec::name::Reference;
 
@@ -45,26 +45,28 @@ impl Inner {
     }
 }
 
-/// Whether it's the method that is refused: a 401 that says how to be answered is a refusal of the caller.
+/// Whether it's the method that is refused: a 401 that says how to be answered is a refusal of the caller. Elsewhere no
+/// caller is known; the signature of a URL may be for `GET` only.
 pub(super) fn refuses_head(answer: &Answer) -> bool {
-    answer.at_home
-        && match answer.status() {
-            StatusCode::UNAUTHORIZED => !answer.headers().contains_key(header::WWW_AUTHENTICATE),
-            status => matches!(status, StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED),
+    match answer.status() {
+        StatusCode::UNAUTHORIZED => {
+            !(answer.at_home && answer.headers().contains_key(header::WWW_AUTHENTICATE))
         }
+        status => matches!(status, StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED),
+    }
 }
 
 /// Whether the caller's credentials were brought and found wanting, so that there's no use in asking for others.
 pub(super) fn is_settled(answer: &Answer) -> bool {
-    answer.status() == StatusCode::UNAUTHORIZED && answer.authorization.is_some()
+    answer.at_home && answer.status() == StatusCode::UNAUTHORIZED && answer.authorization.is_some()
 }
 
-/// Whether the answer to a `HEAD` leaves out what our clients need: the digest of a tag, or the length.
+/// Whether the answer to a `HEAD` leaves out what our clients need, or has nonsense in its place: the digest of a tag, or
+/// the length.
 fn lacks_something(answer: &Answer, is_tag: bool) -> bool {
     let headers = answer.headers();
     answer.status() == StatusCode::OK
-        && (is_tag && !headers.contains_key(DOCKER_CONTENT_DIGEST)
-            || !headers.contains_key(header::CONTENT_LENGTH))
+        && (is_tag && told_digest(headers).is_none() || content_length(headers).is_none())
 }
 
 fn without_content(reply: Reply) -> Reply {

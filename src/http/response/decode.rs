@@ -7,8 +7,7 @@ use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::http::Asked;
 use crate::http::headers::{
-    DOCKER_CONTENT_DIGEST, OCI_CHUNK_MIN_LENGTH, OCI_SUBJECT, OCI_TAG, content_length, is_encoded, joined,
-    single,
+    OCI_CHUNK_MIN_LENGTH, OCI_SUBJECT, OCI_TAG, content_length, is_encoded, joined, single, told_digest,
 };
 use crate::http::marker::upload_of_location;
 use crate::operation::{
@@ -277,11 +276,6 @@ fn wanted(asked: &Asked) -> Result<Digest, Error> {
         .digest()
         .copied()
         .ok_or_else(|| Error::bad_gateway("the registry made something that nobody has named"))
-}
-
-/// The digest that the registry tells, if it is one that we know.
-fn told_digest(headers: &HeaderMap) -> Option<Digest> {
-    single(headers, &DOCKER_CONTENT_DIGEST)?.trim().parse().ok()
 }
 
 /// Two digests by one algorithm that aren't the same. By another one they can't be compared.
