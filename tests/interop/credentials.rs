@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::client::skopeo::{Skopeo, Take};
 use crate::support::agree::check;
@@ -28,7 +28,7 @@ fn basic_credentials_of_a_docker_config_go_upstream() {
     let image = image(Kind::OciAttested);
     registry.push(image);
     let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
-    let config = json!({"auths": {registry.address.to_string(): {"auth": auth}}});
+    let config = serde_json::json!({"auths": {registry.address.to_string(): {"auth": auth}}});
     let wave = Wave::with_credentials(&registry, &config);
     let token = pulls(wave.address, &registry, image);
     wave.check_log([&token]);

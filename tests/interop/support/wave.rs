@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::http::{Answer, send};
 use crate::support::image::{Layer, VARIABLE};
 use crate::support::process::Daemon;
-use crate::support::registry::Registry;
+use crate::support::registry::{PASSWORD, Registry};
 use crate::support::room::Room;
 
 #[derive(Debug)]
@@ -45,6 +45,8 @@ impl Wave {
         let room = Room::new();
         let mut command = room.command("examples/wave");
         command.args(["--listen", "127.0.0.1:0", "--insecure"]).arg(registry.address.to_string());
+        // Everything that the crate and what it is mounted in have to say, for `check_log`.
+        command.args(["--log", "wave=trace,tower_oci=trace,tower_http=trace,axum=trace"]);
         if let Some(credentials) = credentials {
             command.arg("--docker-config").arg(room.write("config.json", credentials.to_string()));
         }
@@ -56,9 +58,11 @@ impl Wave {
         Self { address, daemon, _room: room }
     }
 
-    /// Ends the test if the log shows an error, or a token.
+    /// Ends the test if the log shows no request at all, an error, a token or the password.
     pub(crate) fn check_log<'a>(&self, tokens: impl IntoIterator<Item = &'a Token>) {
         let log = self.daemon.log();
+        assert!(log.contains("request{"), "no request in the log:\n{log}");
+        assert!(!log.contains(PASSWORD), "the password in the log:\n{log}");
         assert!(!log.contains("ERROR"), "an error that no client saw:\n{log}");
         for token in tokens {
             assert!(!log.contains(&token.token), "a token in the log:\n{log}");
