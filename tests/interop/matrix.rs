@@ -11,9 +11,8 @@ use crate::client::podman::Podman;
 use crate::client::skopeo::{Skopeo, Take};
 use crate::client::umoci::Umoci;
 use crate::support::agree::check;
-use crate::support::image::{
-    Kind, Layer, MARKER, PLATFORMS, SCRIPT, VARIABLE, all, digest, marker_layer, told,
-};
+use crate::support::image::{Kind, MARKER, PLATFORMS, SCRIPT, VARIABLE, all, digest, marker_layer, told};
+use crate::support::layer::Layer;
 use crate::support::registry::Registry;
 use crate::support::wave::{Token, Wave};
 

@@ -5,7 +5,8 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
-use crate::support::image::{DOCKER_GZIP, Kind, Layer, OCI_GZIP, OCI_ZSTD, VARIABLE, digest};
+use crate::support::image::{DOCKER_GZIP, Kind, OCI_GZIP, OCI_ZSTD, VARIABLE, digest};
+use crate::support::layer::Layer;
 
 /// Checks one platform's image: its documents and layers agree with each other, and it is what its
 /// source was, with the injected layer and variable where there is one.

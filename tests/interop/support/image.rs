@@ -1,12 +1,11 @@
 //! Images made by hand, small enough to push in a moment and complete enough to run.
 
-use std::io::Write as _;
 use std::sync::LazyLock;
 
-use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::support::layer::{Entry, Layer, packed, tar};
 use crate::support::need;
 
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -97,14 +96,6 @@ pub(crate) struct Manifest {
     pub(crate) bytes: Vec<u8>,
     /// Tag or digest to push it by.
     pub(crate) reference: String,
-}
-
-/// A compressed layer, with what the container-token API wants to know of one.
-#[derive(Debug)]
-pub(crate) struct Layer {
-    pub(crate) compressed: Vec<u8>,
-    pub(crate) digest: String,
-    pub(crate) diff_id: String,
 }
 
 /// The path and the content of the injected file, and the injected variable.
@@ -287,42 +278,6 @@ impl Image {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Entry<'a> {
-    Directory,
-    File(&'a [u8], u32),
-    Link(&'a str),
-}
-
-fn tar(entries: &[(&str, Entry<'_>)]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for (path, entry) in entries {
-        let mut header = tar::Header::new_gnu();
-        header.set_mtime(1_714_979_289);
-        match entry {
-            Entry::Directory => {
-                header.set_entry_type(tar::EntryType::Directory);
-                header.set_mode(0o755);
-                header.set_size(0);
-                archive.append_data(&mut header, path, std::io::empty()).unwrap();
-            }
-            Entry::File(content, mode) => {
-                header.set_entry_type(tar::EntryType::Regular);
-                header.set_mode(*mode);
-                header.set_size(content.len() as u64);
-                archive.append_data(&mut header, path, *content).unwrap();
-            }
-            Entry::Link(target) => {
-                header.set_entry_type(tar::EntryType::Symlink);
-                header.set_mode(0o777);
-                header.set_size(0);
-                archive.append_link(&mut header, path, target).unwrap();
-            }
-        }
-    }
-    archive.into_inner().unwrap()
-}
-
 /// A root file system of one static program, made once: it is all of an image's weight.
 fn rootfs(zstd: bool) -> &'static Layer {
     static LAYERS: LazyLock<[Layer; 2]> = LazyLock::new(|| {
@@ -341,17 +296,6 @@ fn rootfs(zstd: bool) -> &'static Layer {
         [packed(&tar, false), packed(&tar, true)]
     });
     &LAYERS[usize::from(zstd)]
-}
-
-fn packed(tar: &[u8], zstd: bool) -> Layer {
-    let compressed = if zstd { zstd::encode_all(tar, 1).unwrap() } else { gzip(tar) };
-    Layer { digest: digest(&compressed), diff_id: digest(tar), compressed }
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 fn render(document: &Value) -> Vec<u8> {

@@ -6,7 +6,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::support::http::{Answer, send};
-use crate::support::image::{Layer, VARIABLE};
+use crate::support::image::VARIABLE;
+use crate::support::layer::Layer;
 use crate::support::process::Daemon;
 use crate::support::registry::{PASSWORD, Registry};
 use crate::support::room::Room;
@@ -58,10 +59,10 @@ impl Wave {
         Self { address, daemon, _room: room }
     }
 
-    /// Ends the test if the log shows no request at all, an error, a token or the password.
+    /// Ends the test if the log shows no pull at all, an error, a token or the password.
     pub(crate) fn check_log<'a>(&self, tokens: impl IntoIterator<Item = &'a Token>) {
         let log = self.daemon.log();
-        assert!(log.contains("request{"), "no request in the log:\n{log}");
+        assert!(log.contains("uri=/v2/wt/_/"), "no request in the log:\n{log}");
         assert!(!log.contains(PASSWORD), "the password in the log:\n{log}");
         assert!(!log.contains("ERROR"), "an error that no client saw:\n{log}");
         for token in tokens {
