@@ -224,3 +224,63 @@ impl SplitTo for Bytes {
 fn broken(reason: &'static str) -> Error {
     Error::internal(format!("a token's record is damaged: {reason}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant() -> Grant {
+        let layer = InjectedLayer::from_tar(vec![0; 1024].into()).unwrap();
+        let uri = "https://layers.test/a?b=c".parse().unwrap();
+        let elsewhere =
+            InjectedLayer::from_http(uri, *layer.digest(), *layer.diff_id(), 7, HttpMode::Redirect).unwrap();
+        let plan = Plan::builder()
+            .layers([layer.clone(), elsewhere, layer])
+            .env("A=1")
+            .entrypoint(["/e"])
+            .cmd(["c"])
+            .working_dir("/w")
+            .platforms(["linux/arm64".parse().unwrap(), Platform::LINUX_AMD64])
+            .entry_chain("CHAIN")
+            .base_name("docker.io/library/busybox:latest");
+        Grant {
+            image: "busybox:latest".parse().unwrap(),
+            source: Digest::sha256(b"source"),
+            derived: Digest::sha256(b"derived"),
+            plan: Arc::new(plan.build().unwrap()),
+            expires: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            timestamp: Some("2026-01-01T00:00:00Z".to_owned()),
+            fingerprint: None,
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let grant = grant();
+        let record = grant.encode().unwrap();
+        let read = Grant::decode(&record, HttpLayers::Redirect).unwrap();
+        assert_eq!(read.plan, grant.plan);
+        assert_eq!((&read.image, read.source, read.derived), (&grant.image, grant.source, grant.derived));
+        assert_eq!((read.expires, read.timestamp, read.fingerprint), (grant.expires, grant.timestamp, None));
+        // Where a layer comes from is none of a plan's business: settings may change while a token lives.
+        let streamed = Grant::decode(&record, HttpLayers::Stream).unwrap();
+        assert_eq!(streamed.plan.digest(), grant.plan.digest());
+        let refused = Grant::decode(&record, HttpLayers::Refuse).unwrap_err();
+        assert_eq!(refused.to_string(), "this service no longer serves layers from http addresses");
+    }
+
+    #[test]
+    fn a_damaged_record_is_an_error() {
+        let record = grant().encode().unwrap();
+        for length in 0..record.len() {
+            assert!(Grant::decode(&record.slice(..length), HttpLayers::Redirect).is_err(), "{length}");
+        }
+        let mut flipped = record.to_vec();
+        *flipped.last_mut().unwrap() ^= 1;
+        let error = Grant::decode(&flipped.into(), HttpLayers::Redirect).unwrap_err();
+        assert_eq!(error.kind(), crate::error::ErrorKind::Internal);
+        let long = [&[0xff; 4][..], &record[4..]].concat();
+        let error = Grant::decode(&long.into(), HttpLayers::Redirect).unwrap_err();
+        assert_eq!(error.to_string(), "a token's record is damaged: it is cut off");
+    }
+}

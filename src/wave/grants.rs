@@ -216,3 +216,57 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// What is read at once; a larger record on a thread of its own, since its layers are hashed.
 const SMALL_RECORD: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::rewrite::Plan;
+    use crate::spec::digest::Digest;
+
+    fn grant() -> Arc<Grant> {
+        Arc::new(Grant {
+            image: "busybox:latest".parse().unwrap(),
+            source: Digest::sha256(b"source"),
+            derived: Digest::sha256(b"derived"),
+            plan: Arc::new(Plan::default()),
+            expires: SystemTime::UNIX_EPOCH,
+            timestamp: None,
+            fingerprint: None,
+        })
+    }
+
+    fn key() -> Key {
+        Token::generate(SystemTime::UNIX_EPOCH).unwrap().key()
+    }
+
+    #[test]
+    fn those_used_last_are_kept_within_the_bounds() {
+        let (mut recent, grant, now) = (Recent::default(), grant(), SystemTime::UNIX_EPOCH);
+        let quarter = Bytes::from(vec![0; MAX_BYTES / 4]);
+        let keys: Vec<Key> = std::iter::repeat_with(key).take(5).collect();
+        for key in &keys[..4] {
+            recent.remember(*key, quarter.clone(), &grant, 0, now);
+        }
+        assert!(recent.find(&keys[0], now).1.is_some());
+        recent.remember(keys[4], quarter, &grant, 0, now);
+        let kept = |recent: &mut Recent, key| recent.find(key, now).1.is_some();
+        let kept: Vec<bool> = keys.iter().map(|key| kept(&mut recent, key)).collect();
+        assert_eq!(kept, [true, false, true, true, true]);
+        recent.remember(key(), vec![0; MAX_BYTES + 1].into(), &grant, 0, now);
+        assert_eq!((recent.grants.len(), recent.bytes), (4, MAX_BYTES));
+        for _ in 0..MAX_GRANTS {
+            recent.remember(key(), Bytes::new(), &grant, 0, now);
+        }
+        assert_eq!((recent.grants.len(), recent.bytes), (MAX_GRANTS, 0));
+    }
+
+    #[test]
+    fn what_was_read_before_a_revocation_is_not_remembered_after_it() {
+        let (mut recent, grant, now) = (Recent::default(), grant(), SystemTime::UNIX_EPOCH);
+        let (key, other) = (key(), key());
+        let (generation, _) = recent.find(&key, now);
+        recent.forget(&other);
+        recent.remember(key, Bytes::new(), &grant, generation, now);
+        assert!(recent.find(&key, now).1.is_none());
+    }
+}
