@@ -10,6 +10,8 @@
 mod answers;
 #[path = "http_edge/requests.rs"]
 mod requests;
+#[path = "http_edge/secrets.rs"]
+mod secrets;
 #[path = "http_edge/stack.rs"]
 mod stack;
 #[path = "http_edge/wire.rs"]

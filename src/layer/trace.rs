@@ -19,6 +19,8 @@ use std::fmt;
 
 use http::Uri;
 
+use crate::spec::name::without_tokens;
+
 /// Shows a URI without what may be a credential: the path component after `wt` or `container-token`, user
 /// information, and the values of parameters that the distribution specification doesn't know.
 #[derive(Clone, Copy)]
@@ -41,16 +43,8 @@ impl fmt::Display for RedactedUri<'_> {
         if let Some(port) = self.0.port_u16() {
             write!(f, ":{port}")?;
         }
-        let mut before = "";
-        for (index, component) in self.0.path().split('/').enumerate() {
-            if index > 0 {
-                f.write_str("/")?;
-            }
-            // Any `wt` may stand in front of a token, since names can be mounted below other prefixes.
-            let secret = matches!(before, "wt" | "container-token") && !component.is_empty();
-            f.write_str(if secret { "_" } else { component })?;
-            before = component;
-        }
+        // Any `wt` may stand in front of a token, since names can be mounted below other prefixes.
+        f.write_str(&without_tokens(self.0.path()))?;
         for (index, parameter) in self.0.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
             f.write_str(if index == 0 { "?" } else { "&" })?;
             match parameter.split_once('=') {
@@ -85,6 +79,10 @@ mod tests {
             ("/v2/wt/wt/wt/x", "/v2/wt/_/_/_"),
             ("/container-token/secret", "/container-token/_"),
             ("/container-token/", "/container-token/"),
+            ("/v2/wt//secret/a", "/v2/wt//_/a"),
+            ("/v2/wt%2Fsecret%2fa/manifests/x", "/v2/wt/_/a/manifests/x"),
+            ("/v2/%77t/secret/a%0aINFO", "/v2/wt/_/a\u{fffd}INFO"),
+            ("/v2/a%2fb/manifests/x", "/v2/a%2fb/manifests/x"),
             ("https://user:secret@host:1/a?X-Sig=secret&n=1&secret", "https://host:1/a?X-Sig=_&n=1&_"),
             ("/v2/a/blobs/uploads/?mount=d&from=wt/secret/a", "/v2/a/blobs/uploads/?mount=d&from=_"),
         ] {

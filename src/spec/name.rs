@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::digest::Digest;
@@ -25,7 +26,7 @@ pub struct InvalidName {
 
 impl InvalidName {
     fn new(what: &'static str, text: &str, reason: &'static str) -> Self {
-        Self { what, text: shortened(text), reason }
+        Self { what, text: shortened(&without_tokens(text)), reason }
     }
 }
 
@@ -47,6 +48,32 @@ pub(crate) fn shortened(text: &str) -> String {
         short.push('…');
     }
     short
+}
+
+/// A path or a name as it may be shown in errors and logs, whether it is valid or not: without what follows a component
+/// `wt` or `container-token`, which is a credential. Escapes don't hide it.
+pub(crate) fn without_tokens(path: &str) -> Cow<'_, str> {
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let (mut masked, mut found, mut before) = (String::new(), false, "");
+    for (index, component) in decoded.split('/').enumerate() {
+        if index > 0 {
+            masked.push('/');
+        }
+        if component.is_empty() {
+            continue;
+        }
+        if matches!(before, "wt" | "container-token") {
+            masked.push('_');
+            found = true;
+        } else {
+            // What was escaped may be meant to begin a new line in a log.
+            masked.extend(
+                component.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }),
+            );
+        }
+        before = component;
+    }
+    if found { masked.into() } else { path.into() }
 }
 
 /// `name` as `Debug` shows it. In `wt/<token>/<repository>` the token is a credential, and requests are traced.

@@ -16,7 +16,7 @@ use crate::operation::{
 };
 use crate::spec::digest::Digest;
 use crate::spec::json::MAX_DOCUMENT;
-use crate::spec::name::{Host, Reference, Repository, shortened};
+use crate::spec::name::{Host, Reference, Repository, shortened, without_tokens};
 use crate::spec::page::Page;
 use crate::spec::range::ByteRange;
 
@@ -109,7 +109,7 @@ pub async fn decode(parts: &Parts, body: Body) -> Result<Request, Error> {
 }
 
 fn unknown(path: &str) -> Error {
-    let message = format!("the registry API has no endpoint `{}`", shortened(path));
+    let message = format!("the registry API has no endpoint `{}`", shortened(&without_tokens(path)));
     Error::new(ErrorKind::NotFound, ErrorCode::Unsupported, message)
 }
 
@@ -133,7 +133,8 @@ fn unescaped(what: &str, text: &str, code: ErrorCode) -> Result<(), Error> {
     if !text.contains('%') {
         return Ok(());
     }
-    let message = format!("invalid {what} `{}`: it must stand in the path without escapes", shortened(text));
+    let text = shortened(&without_tokens(text));
+    let message = format!("invalid {what} `{text}`: it must stand in the path without escapes");
     Err(Error::invalid(code, message))
 }
 

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
 use crate::operation::UpstreamId;
-use crate::spec::name::{DOCKER_HUB, Host, InvalidName, Repository};
+use crate::spec::name::{DOCKER_HUB, Host, InvalidName, Repository, without_tokens};
 
 /// Which names mean which registry.
 #[derive(Clone, Debug, Default)]
@@ -109,10 +109,13 @@ impl Routes {
             }
             (None, Some(default)) => (default.clone(), false),
             (None, None) => {
-                let name = repository.map_or("", Repository::as_str);
-                return Err(Error::name_unknown(format!(
-                    "the name `{name}` means no registry that is served here"
-                )));
+                return Err(Error::name_unknown(match repository {
+                    Some(name) => {
+                        let name = without_tokens(name.as_str());
+                        format!("the name `{name}` means no registry that is served here")
+                    }
+                    None => "no registry is named, and there is no default one".to_owned(),
+                }));
             }
         };
         let target = Target::host(host);
