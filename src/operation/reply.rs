@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use http::Uri;
 
@@ -190,8 +192,7 @@ impl Blob {
     }
 }
 
-/// What there is of a blob.
-#[derive(Debug)]
+/// What there is of a blob. `Debug` shows of a redirect only the host that it leads to: a signed URL is a credential.
 #[non_exhaustive]
 pub enum BlobContent {
     /// All of it: `200`. Without bytes in the answer to a `HEAD`.
@@ -204,6 +205,18 @@ pub enum BlobContent {
     Redirect(Uri),
     /// The caller has it already: `304`.
     NotModified,
+}
+
+impl fmt::Debug for BlobContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(body) => f.debug_tuple("Whole").field(body).finish(),
+            Self::Part(part) => f.debug_tuple("Part").field(part).finish(),
+            Self::Parts(parts) => f.debug_tuple("Parts").field(parts).finish(),
+            Self::Redirect(to) => f.debug_tuple("Redirect").field(&to.host().unwrap_or_default()).finish(),
+            Self::NotModified => f.write_str("NotModified"),
+        }
+    }
 }
 
 /// One part of a blob.

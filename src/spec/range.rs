@@ -89,9 +89,21 @@ impl Ranges {
         }
     }
 
-    /// What the ranges mean in a content of `size` bytes.
+    /// The same without suffixes of no bytes, which mean nothing in any content; none when no other are there.
+    #[must_use]
+    pub fn without_empty(self) -> Option<Self> {
+        let ranges: Vec<_> = self.0.into_iter().filter(|range| *range != RangeSpec::Suffix(0)).collect();
+        (!ranges.is_empty()).then_some(Self(ranges))
+    }
+
+    /// What the ranges mean in a content of `size` bytes. Of an empty content a suffix is all there is, which no
+    /// `Content-Range` can say.
     #[must_use]
     pub fn resolve(&self, size: u64) -> Satisfied {
+        let is_suffix = |range: &RangeSpec| matches!(range, RangeSpec::Suffix(length) if *length > 0);
+        if size == 0 && self.0.iter().any(is_suffix) {
+            return Satisfied::Whole;
+        }
         let ranges: Vec<_> = self.0.iter().filter_map(|range| range.resolve(size)).collect();
         match ranges.as_slice() {
             [] => Satisfied::None,
@@ -316,9 +328,19 @@ mod tests {
         assert_eq!(resolve("bytes=-0", 10), Satisfied::None);
         assert_eq!(resolve("bytes=10-", 10), Satisfied::None);
         assert_eq!(resolve("bytes=0-", 0), Satisfied::None);
+        assert_eq!(resolve("bytes=-0", 0), Satisfied::None);
+        assert_eq!(resolve("bytes=-5", 0), Satisfied::Whole);
+        assert_eq!(resolve("bytes=5-,-5", 0), Satisfied::Whole);
         assert_eq!(resolve("bytes=0-1,4-5", 10), Satisfied::Several(vec![range(0, 1), range(4, 5)]));
         assert_eq!(resolve("bytes=0-1,20-", 10), Satisfied::One(range(0, 1)));
         assert_eq!(resolve("bytes=0-,0-,0-", 10), Satisfied::Whole);
+    }
+
+    #[test]
+    fn suffixes_of_no_bytes_are_left_out() {
+        let without = |text: &str| text.parse::<Ranges>().unwrap().without_empty();
+        assert_eq!(without("bytes=-0, 0-1,-00,-1").unwrap().to_string(), "bytes=0-1,-1");
+        assert_eq!(without("bytes=-0"), None);
     }
 
     #[test]

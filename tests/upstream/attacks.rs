@@ -276,9 +276,9 @@ async fn a_redirect_to_another_origin_can_be_handed_on() {
         _ => Answer::redirect("/inside"),
     });
     let upstream = web.upstream().redirects(Redirects::HandOn).build().unwrap();
-    let BlobContent::Redirect(uri) = get_blob(&upstream).await.unwrap().content else {
-        panic!("no redirect")
-    };
+    let content = get_blob(&upstream).await.unwrap().content;
+    assert_eq!(format!("{content:?}"), "Redirect(\"cdn.example\")");
+    let BlobContent::Redirect(uri) = content else { panic!("no redirect") };
     assert_eq!(uri, signed);
     assert_eq!(web.seen(), [get_blob_line(), "GET https://registry.example/inside".to_owned()]);
 }

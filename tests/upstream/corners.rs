@@ -235,3 +235,30 @@ async fn the_size_of_a_blob_is_not_that_of_its_coded_form() {
     assert_eq!(told(head_blob(&upstream).await), refused);
     assert_eq!(told(get_blob(&upstream).await), refused);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_suffix_of_no_bytes_is_not_asked_for() {
+    // Some registries answer it with a part of no bytes, for which there is no Content-Range.
+    let web = Web::new(|call| match call.header(http::header::RANGE) {
+        Some("bytes=0-4") => Answer::part(BLOB, 0, 4),
+        Some(_) => Answer::content("").to(206).header("content-range", "bytes 36-35/36"),
+        None if call.line.contains(&manifest_digest().to_string()) => Answer::status(404),
+        None => Answer::content(BLOB).body(Body::empty()),
+    });
+    let upstream = web.upstream().build().unwrap();
+    let get = |digest, ranges: &str| {
+        let operation = GetBlob::ranges(REPOSITORY.parse().unwrap(), digest, ranges.parse().unwrap());
+        upstream.send(Request::new(operation))
+    };
+    let blob = get(blob_digest(), "bytes=0-4,-0").await.unwrap().into_reply();
+    assert!(matches!(blob.content, BlobContent::Part(_)), "{blob:?}");
+    assert_eq!(web.seen(), [format!("{} [bytes=0-4]", get_blob_line())]);
+    let nothing = get(blob_digest(), "bytes=-0").await.unwrap_err();
+    assert_eq!(nothing.content_size(), Some(36));
+    assert_eq!(
+        told(Err::<(), _>(nothing)),
+        error(416, "SIZE_INVALID", &format!("no bytes of {} were asked for", blob_digest()))
+    );
+    assert_eq!(web.seen(), [get_blob_line().replace("GET", "HEAD")]);
+    assert_eq!(told(get(manifest_digest(), "bytes=-0").await).0, 404);
+}

@@ -12,7 +12,7 @@ use super::manifest::{is_settled, refuses_head};
 use crate::body::Body;
 use crate::client::redirect::Redirects;
 use crate::client::resume::{Identity, Position, Resume, Resuming};
-use crate::error::Error;
+use crate::error::{Error, ErrorCode, ErrorKind};
 use crate::http::headers::is_encoded;
 use crate::operation::{Blob, BlobContent, GetBlob, Reply, Response, Verified};
 use crate::spec::digest::Digest;
@@ -24,12 +24,21 @@ const MAX_SKIPPED: u64 = 16 * 1024 * 1024;
 impl Inner {
     pub(super) async fn blob(
         self: &Arc<Self>,
-        operation: GetBlob,
+        mut operation: GetBlob,
         caller: &Caller,
         redirects: Redirects,
     ) -> Result<Response, Error> {
         if operation.head {
             return self.head_blob(operation, caller, redirects).await;
+        }
+        if operation.conditions.allow_range(&operation.digest)
+            && let Some(range) = operation.range.take()
+        {
+            // Registries answer a suffix of no bytes in ways that make no sense.
+            operation.range = range.without_empty();
+            if operation.range.is_none() {
+                return self.nothing_of_blob(operation, caller).await;
+            }
         }
         let digest = operation.digest;
         let (mut ask, asked) = Ask::new(operation.into(), caller)?;
@@ -96,6 +105,21 @@ impl Inner {
             self.refuses_head_of_blobs.remember();
         }
         Ok(response)
+    }
+
+    /// The answer to a request for no bytes of a blob: 416, if it is there.
+    async fn nothing_of_blob(&self, mut operation: GetBlob, caller: &Caller) -> Result<Response, Error> {
+        operation.head = true;
+        let response = self.head_blob(operation, caller, Redirects::Follow).await?;
+        let Reply::Blob(Blob { digest, size, content: BlobContent::Whole(_), .. }) = response.reply() else {
+            return Ok(response);
+        };
+        let message = format!("no bytes of {digest} were asked for");
+        let error = Error::new(ErrorKind::RangeNotSatisfiable, ErrorCode::SizeInvalid, message);
+        Err(match size {
+            Some(size) => error.with_content_size(*size),
+            None => error,
+        })
     }
 
     fn what(&self, digest: &Digest) -> String {
