@@ -243,13 +243,17 @@ impl HttpBody for Body {
             Kind::Full(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Stream(body) => body.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner),
         };
-        loop {
+        let last = loop {
             // Trailers have no meaning in this protocol; they are not passed on.
             match ready!(body.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) if !frame.is_data() => {}
-                other => return Poll::Ready(other),
+                Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+                last => break last,
             }
-        }
+        };
+        // Nothing is written after an error, and whoever held a connection or a permit lets it go.
+        *self = Self::empty();
+        Poll::Ready(last)
     }
 
     fn is_end_stream(&self) -> bool {

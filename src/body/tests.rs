@@ -143,3 +143,32 @@ fn bodies_are_send_sync_and_unpin() {
     fn check<T: Send + Sync + Unpin>() {}
     check::<Body>();
 }
+
+#[test]
+fn nothing_follows_an_error_whatever_stands_around_the_body() {
+    let broken = || {
+        let frames = [Ok(Bytes::from_static(b"a")), Err(Error::unavailable("broken")), Ok("b".into())];
+        Body::from_stream(stream::iter(frames))
+    };
+    let digest = Digest::sha256(b"ab");
+    let bodies = [
+        broken(),
+        Body::new(broken().map_err(BoxError::from)),
+        broken().limited(10, "body"),
+        broken().guarded(()),
+        broken().idle_timeout(Duration::from_secs(1)),
+        broken().verified(digest, Some(2)).unwrap(),
+        broken().verified(digest, None).unwrap(),
+    ];
+    for mut body in bodies {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut poll = || match Pin::new(&mut body).poll_frame(&mut cx) {
+            Poll::Ready(Some(frame)) => frame.map(|_| ()).map_err(|error| error.to_string()),
+            Poll::Ready(None) => Err("the end".to_owned()),
+            Poll::Pending => panic!("pending"),
+        };
+        let seen = std::iter::from_fn(|| Some(poll())).skip_while(Result::is_ok).take(3);
+        assert_eq!(seen.collect::<Vec<_>>(), ["broken", "the end", "the end"].map(|end| Err(end.to_owned())));
+        assert!(body.is_end_stream());
+    }
+}
