@@ -9,6 +9,7 @@ mod corners;
 mod economy;
 mod edge;
 mod faults;
+mod holding;
 mod lists;
 mod resumed;
 mod retries;
