@@ -262,3 +262,13 @@ async fn a_suffix_of_no_bytes_is_not_asked_for() {
     assert_eq!(web.seen(), [get_blob_line().replace("GET", "HEAD")]);
     assert_eq!(told(get(manifest_digest(), "bytes=-0").await).0, 404);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_address_is_named_once() {
+    let told_at = |host: &'static str, message: &'static str| async move {
+        let web = Web::new(move |_| Answer::Failure(Error::denied(message)));
+        told(pull(&web.upstream_at(host).build().unwrap(), "v1").await).2
+    };
+    assert_eq!(told_at("[::1]:5000", "`::1` may not be connected to").await, "`::1` may not be connected to");
+    assert_eq!(told_at("[::1]:5000", "no").await, "[::1]:5000: no");
+}

@@ -281,5 +281,7 @@ fn passing(result: &Result<Answer, Error>) -> Option<Option<Duration>> {
 
 /// The error of a transport, with the name of who was asked, unless it says that itself.
 fn named(error: Error, origin: &WebOrigin) -> Error {
-    if error.message().contains(origin.host()) { error } else { error.context(origin) }
+    // A transport writes an IPv6 address without its brackets.
+    let host = origin.host().trim_matches(['[', ']']);
+    if error.message().contains(host) { error } else { error.context(origin) }
 }
