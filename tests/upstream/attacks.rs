@@ -458,3 +458,50 @@ async fn one_request_costs_no_more_than_its_tries() {
     );
     assert_eq!(web.seen(), [GET_V1; 5]);
 }
+
+/// CVE-2021-41190: what one client takes for an index and another for an image.
+#[tokio::test(start_paused = true)]
+async fn a_manifest_that_can_be_taken_for_two_things_is_refused() {
+    const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+    for (media_type, content, why) in [
+        (
+            MANIFEST_TYPE,
+            r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#,
+            "it has both the members of an index and those of an image manifest".to_owned(),
+        ),
+        (
+            INDEX_TYPE,
+            MANIFEST,
+            format!("its mediaType is `{MANIFEST_TYPE}`, but it was served as `{INDEX_TYPE}`"),
+        ),
+        (
+            MANIFEST_TYPE,
+            r#"{"layers":[],"layers":[]}"#,
+            "the key `layers` stands twice in one object at line 1 column 25".to_owned(),
+        ),
+    ] {
+        let web = Web::new(move |_| Answer::content(content).header("content-type", media_type));
+        let upstream = web.upstream().build().unwrap();
+        let digest = tower_oci::spec::digest::Digest::sha256(content.as_bytes());
+        for reference in ["v1".to_owned(), digest.to_string()] {
+            let message = format!(
+                "registry.example answered with the manifest {digest}, which can be mistaken: invalid document: {why}"
+            );
+            assert_eq!(told(pull(&upstream, &reference).await), error(502, "MANIFEST_INVALID", &message));
+        }
+    }
+    // What nobody can mistake is passed on, whatever it is.
+    for (media_type, content) in [
+        ("application/json", MANIFEST),
+        ("application/octet-stream", MANIFEST),
+        ("application/vnd.docker.distribution.manifest.v1+prettyjws", r#"{"schemaVersion":1,"fsLayers":[]}"#),
+        ("application/vnd.example.thing+json", r#"{"anything":["goes"]}"#),
+    ] {
+        let web = Web::new(move |_| Answer::content(content).header("content-type", media_type));
+        let manifest = pull(&web.upstream().build().unwrap(), "v1").await.unwrap();
+        assert_eq!(
+            (manifest.media_type.as_str(), manifest.content.as_deref()),
+            (media_type, Some(content.as_bytes()))
+        );
+    }
+}

@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, StatusCode, Uri};
 
 use super::{facts, failure, lists, multipart};
 use crate::body::Body;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorCode, ErrorKind};
 use crate::http::Asked;
 use crate::http::headers::{
     OCI_CHUNK_MIN_LENGTH, OCI_SUBJECT, OCI_TAG, content_length, is_encoded, joined, single, told_digest,
@@ -15,6 +15,7 @@ use crate::operation::{
     OperationKind, Pong, Reply, Response, UploadStarted, UploadState,
 };
 use crate::spec::digest::{Algorithm, Digest};
+use crate::spec::image::Manifest as Document;
 use crate::spec::json::MAX_DOCUMENT;
 use crate::spec::media_type::MediaType;
 use crate::spec::range::{ByteRange, ContentRange, RangeSpec, Ranges};
@@ -41,7 +42,8 @@ const MAX_PARTS: usize = 8 * 1024 * 1024;
 /// challenge, 403 `Denied`, 429 `TooManyRequests`, 503 `Unavailable`, 504 `TimedOut`, 500 and 502 `BadGateway`, each with
 /// `Retry-After` and with the registry's own words in the message. `Corrupt` when content and digest don't agree,
 /// `BadGateway` for answers that make no sense: HTML for a manifest, a content coding that nobody asked for, a range
-/// other than the one asked for, a document over its limit.
+/// other than the one asked for, a document over its limit, and a manifest that one reader may take for an index and
+/// another for an image ([CVE-2021-41190](https://github.com/advisories/GHSA-77vh-xpmg-72qh)).
 pub async fn decode(asked: &Asked, response: http::Response<Body>) -> Result<Response, Error> {
     let (parts, body) = response.into_parts();
     let (status, headers) = (parts.status, &parts.headers);
@@ -134,6 +136,11 @@ async fn manifest(asked: &Asked, headers: &HeaderMap, body: Body) -> Result<Mani
             return Err(Error::corrupt(format!("the content of the manifest {expected} is {found}")));
         }
     }
+    Document::check_unambiguous(&media_type, content.clone()).map_err(|reason| {
+        let message =
+            format!("the registry answered with the manifest {digest}, which can be mistaken: {reason}");
+        Error::new(ErrorKind::BadGateway, ErrorCode::ManifestInvalid, message)
+    })?;
     Ok(Manifest::new(media_type, digest, content))
 }
 

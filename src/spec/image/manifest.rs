@@ -31,16 +31,7 @@ impl Manifest {
     pub fn parse(content_type: Option<&MediaType>, bytes: Bytes) -> Result<Self, InvalidDocument> {
         let document = Document::parse(bytes)?;
         let object = document.object();
-        let declared: Option<MediaType> = object.read_member("mediaType")?;
-        if let (Some(declared), Some(content_type)) = (&declared, content_type)
-            && declared != content_type
-            && *content_type != MediaType::JSON
-            && *content_type != MediaType::OCTET_STREAM
-        {
-            return Err(InvalidDocument::new(format_args!(
-                "its mediaType is `{declared}`, but it was served as `{content_type}`"
-            )));
-        }
+        let declared = unambiguous(content_type, object)?;
         let is_schema1 = declared.as_ref().or(content_type).is_some_and(MediaType::is_schema1);
         if is_schema1 || object.read_member::<u64>("schemaVersion").ok().flatten() == Some(1) {
             return Err(InvalidDocument::new(
@@ -48,11 +39,6 @@ impl Manifest {
             ));
         }
         let has = |key: &str| object.get(key).is_some();
-        if has("manifests") && (has("layers") || has("config")) {
-            return Err(InvalidDocument::new(
-                "it has both the members of an index and those of an image manifest",
-            ));
-        }
         let served = content_type.filter(|t| t.is_index() || t.is_manifest());
         let media_type = match declared.as_ref().or(served) {
             Some(known) => known.clone(),
@@ -67,6 +53,15 @@ impl Manifest {
             return ImageManifest::new(media_type, document).map(Self::Image);
         }
         Ok(Self::Other(media_type, document))
+    }
+
+    /// Whether nobody can take what was served as `content_type` for something else than another does, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// When it is no document, repeats a key, contradicts its content type, or has both `manifests` and `layers`.
+    pub(crate) fn check_unambiguous(content_type: &MediaType, bytes: Bytes) -> Result<(), InvalidDocument> {
+        unambiguous(Some(content_type), Document::parse(bytes)?.object()).map(drop)
     }
 
     /// The media type that it is served with.
@@ -121,6 +116,30 @@ impl Manifest {
             Self::Other(..) => Vec::new(),
         }
     }
+}
+
+/// The media type that a manifest declares, if it is not two things at once.
+fn unambiguous(
+    content_type: Option<&MediaType>,
+    object: &Object,
+) -> Result<Option<MediaType>, InvalidDocument> {
+    let declared: Option<MediaType> = object.read_member("mediaType")?;
+    if let (Some(declared), Some(content_type)) = (&declared, content_type)
+        && declared != content_type
+        && *content_type != MediaType::JSON
+        && *content_type != MediaType::OCTET_STREAM
+    {
+        return Err(InvalidDocument::new(format_args!(
+            "its mediaType is `{declared}`, but it was served as `{content_type}`"
+        )));
+    }
+    let has = |key: &str| object.get(key).is_some();
+    if has("manifests") && (has("layers") || has("config")) {
+        return Err(InvalidDocument::new(
+            "it has both the members of an index and those of an image manifest",
+        ));
+    }
+    Ok(declared)
 }
 
 /// An image index or a manifest list
