@@ -39,6 +39,7 @@
 //! | write a guard or any other layer | [`operation::middleware`] |
 //! | write a leaf of your own | [`operation::Handlers`], and [`layer::verify`] over it |
 //! | keep images in this process | [`hosted`] |
+//! | keep blobs in memory, on disk, or in a store of your own | [`store::blobs`] |
 //! | log requests without secrets | [`layer::trace`] |
 //! | test against a registry that misbehaves | [`testing`] |
 //!

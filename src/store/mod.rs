@@ -1,7 +1,11 @@
-//! What is kept: records, each behind a small trait.
+//! What is kept: blobs and records, each behind a small trait.
+//!
+//! [`blobs`] are content under its digest, of any size: kept once it is verified, in memory or on disk.
 //!
 //! A record is a few bytes, or a few megabytes at most, under a key, with a moment at which it ends: a Wave token, the
 //! source of a derived digest. What several instances of a service share goes through [`Records`].
+
+pub mod blobs;
 
 mod memory;
 mod records;

@@ -5,6 +5,7 @@
 //! - [`BearerAuth`] and [`BasicAuth`] ask who is there, as registries do.
 //! - [`Hosts`] stands for the network, in memory: one service per host. [`serve`] puts a service on a real socket.
 //! - [`image`] builds small images and puts them into a [`Memory`](crate::hosted::Memory) registry.
+//! - [`blobs`] is the suite that every [`BlobStore`](crate::store::blobs::BlobStore) passes.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_oci::error::Error> {
@@ -28,6 +29,7 @@
 //! ```
 
 mod auth;
+pub mod blobs;
 mod damage;
 mod fault;
 mod faulty;

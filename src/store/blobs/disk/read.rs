@@ -1,0 +1,146 @@
+use std::fs::File;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use http_body_util::BodyExt as _;
+
+use super::Inner;
+use super::layout::{failed, read_at};
+use crate::body::Body;
+use crate::error::{Error, ErrorKind};
+use crate::rt::blocking;
+use crate::spec::digest::{Algorithm, Digest, Hasher};
+use crate::spec::range::ByteRange;
+use crate::store::blobs::fill::{broken_off, within};
+use crate::store::blobs::reading::counted;
+use crate::store::blobs::store::StoredBlob;
+
+/// How much of a file is read at once, in bytes.
+pub(super) const PIECE: usize = 256 * 1024;
+
+/// A blob that was found.
+struct Opened {
+    file: Arc<File>,
+    size: u64,
+    first: u64,
+    length: u64,
+    /// The bytes, when they are few: they were read at once.
+    content: Option<Bytes>,
+}
+
+pub(super) async fn get(
+    inner: &Arc<Inner>,
+    digest: Digest,
+    range: Option<ByteRange>,
+) -> Result<Option<StoredBlob>, Error> {
+    let store = Arc::clone(inner);
+    let opened = blocking(move || open(&store, digest, range)).await??;
+    let Some(opened) = opened else { return Ok(None) };
+    let Opened { file, size, first, length, content } = opened;
+    let is_whole = length == size;
+    if inner.verify_on_read && (!is_whole || content.is_some()) {
+        let found = match &content {
+            Some(content) if is_whole => Digest::of(digest.algorithm(), content),
+            _ => hash(&file, digest.algorithm()).await?,
+        };
+        if found != digest {
+            discard(inner, digest).await;
+            return Ok(None);
+        }
+    }
+    let body = match content {
+        Some(content) => Body::from(content),
+        None => {
+            let body = counted(pieces(file, digest, first, length), digest, length);
+            if inner.verify_on_read && is_whole { verified(inner, body, digest, size)? } else { body }
+        }
+    };
+    Ok(Some(StoredBlob::new(size, body)))
+}
+
+fn open(inner: &Inner, digest: Digest, range: Option<ByteRange>) -> Result<Option<Opened>, Error> {
+    let Some((file, size)) = inner.file(digest)? else { return Ok(None) };
+    let (first, length) = within(digest, range, size)?;
+    let mut opened = Opened { file: Arc::new(file), size, first, length, content: None };
+    if let Some(few) = usize::try_from(length).ok().filter(|length| *length <= PIECE) {
+        opened.content = Some(piece(&opened.file, digest, first, few)?);
+    }
+    Ok(Some(opened))
+}
+
+fn pieces(
+    file: Arc<File>,
+    digest: Digest,
+    first: u64,
+    length: u64,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+    stream::try_unfold((file, first, length), move |(file, offset, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let length = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        let source = Arc::clone(&file);
+        let bytes = blocking(move || piece(&source, digest, offset, length)).await??;
+        Ok(Some((bytes, (file, offset + length as u64, left - length as u64))))
+    })
+}
+
+/// Exactly `length` bytes at `offset`.
+fn piece(file: &File, digest: Digest, offset: u64, length: usize) -> Result<Bytes, Error> {
+    let bytes =
+        read_at(file, offset, length).map_err(|error| failed(format_args!("reading {digest}"), error))?;
+    if bytes.len() < length {
+        let end = offset + bytes.len() as u64;
+        return Err(broken_off(digest, end, offset + length as u64));
+    }
+    Ok(bytes.into())
+}
+
+/// The digest of what is in a file now.
+pub(super) async fn hash(file: &Arc<File>, algorithm: Algorithm) -> Result<Digest, Error> {
+    let mut hasher = Hasher::new(algorithm);
+    let mut offset = 0;
+    loop {
+        let source = Arc::clone(file);
+        let step = move || {
+            let bytes = read_at(&source, offset, PIECE)
+                .map_err(|error| failed("reading a blob to check it", error))?;
+            hasher.update(&bytes);
+            Ok::<_, Error>((hasher, bytes.len()))
+        };
+        let length;
+        (hasher, length) = blocking(step).await??;
+        if length < PIECE {
+            return Ok(hasher.finish());
+        }
+        offset += length as u64;
+    }
+}
+
+/// A whole body that is hashed on its way; a damaged blob is removed when that shows.
+fn verified(inner: &Arc<Inner>, body: Body, digest: Digest, size: u64) -> Result<Body, Error> {
+    let start = (body.verified(digest, Some(size))?, Arc::clone(inner));
+    let pieces = stream::try_unfold(start, move |(mut body, inner)| async move {
+        match body.frame().await {
+            None => Ok(None),
+            Some(Ok(frame)) => Ok(Some((frame.into_data().unwrap_or_default(), (body, inner)))),
+            Some(Err(error)) => {
+                if error.kind() == ErrorKind::Corrupt {
+                    discard(&inner, digest).await;
+                }
+                Err(error)
+            }
+        }
+    });
+    Ok(counted(pieces, digest, size))
+}
+
+/// Removes a blob that turned out damaged. Somebody may have put a sound one in its place by now: then that goes too.
+async fn discard(inner: &Arc<Inner>, digest: Digest) {
+    let store = Arc::clone(inner);
+    match blocking(move || store.remove(digest)).await.flatten() {
+        Ok(_) => tracing::warn!(%digest, "removed a damaged blob from the store"),
+        Err(error) => tracing::warn!(%digest, %error, "a damaged blob can't be removed from the store"),
+    }
+}

@@ -1,0 +1,180 @@
+use std::fmt;
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::layout::{failed, read_at};
+use super::read::PIECE;
+use crate::error::Error;
+use crate::operation::BoxFuture;
+use crate::rt::blocking;
+use crate::store::blobs::fill::given_up;
+use crate::store::blobs::store::Spool;
+
+/// How many bytes wait in memory until they are written at once. What a blob has less than this is in no file until it
+/// is committed.
+pub(super) const TAIL: u64 = 256 * 1024;
+
+/// How many pieces wait in memory at most: small ones cost more than their bytes.
+const TAIL_PIECES: usize = 1024;
+
+/// What was written so far: its beginning in a file, its end in memory.
+pub(super) struct DiskSpool(Mutex<State>);
+
+struct State {
+    phase: Phase,
+    /// Where the part in memory starts. What is before is in the file.
+    start: u64,
+    tail: Vec<Bytes>,
+    written: u64,
+    file: Option<Arc<File>>,
+}
+
+enum Phase {
+    Open,
+    /// Writing failed, with these words. What is there can be read.
+    Failed(String),
+    Committed,
+    GivenUp,
+}
+
+impl DiskSpool {
+    pub(super) fn new() -> Self {
+        let state = State { phase: Phase::Open, start: 0, tail: Vec::new(), written: 0, file: None };
+        Self(Mutex::new(state))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes more bytes into memory. Answers whether that is enough to be written.
+    pub(super) fn push(&self, data: Bytes) -> Result<bool, Error> {
+        let mut state = self.lock();
+        state.check()?;
+        if !data.is_empty() {
+            state.written += data.len() as u64;
+            state.tail.push(data);
+        }
+        Ok(state.written - state.start >= TAIL || state.tail.len() >= TAIL_PIECES)
+    }
+
+    /// What is in memory, to be written.
+    pub(super) fn tail(&self) -> Result<Vec<Bytes>, Error> {
+        let state = self.lock();
+        state.check()?;
+        Ok(state.tail.clone())
+    }
+
+    /// The first `pieces` in memory, of `length` bytes in all, are in `file` now.
+    pub(super) fn flushed(&self, file: &Arc<File>, pieces: usize, length: u64) -> Result<(), Error> {
+        let mut state = self.lock();
+        state.check()?;
+        state.file = Some(Arc::clone(file));
+        state.tail.drain(..pieces);
+        state.start += length;
+        Ok(())
+    }
+
+    pub(super) fn fail(&self, error: &Error) {
+        let mut state = self.lock();
+        if let Phase::Open = state.phase {
+            state.phase = Phase::Failed(error.to_string());
+        }
+    }
+
+    /// The end stays in memory for those who follow: all of them read it now. What was given up meanwhile stays so: its
+    /// bytes are gone from here.
+    pub(super) fn commit(&self) {
+        let mut state = self.lock();
+        if let Phase::Open = state.phase {
+            state.phase = Phase::Committed;
+        }
+    }
+
+    /// Answers false when there is nothing to give up.
+    pub(super) fn give_up(&self) -> bool {
+        let mut state = self.lock();
+        if let Phase::Committed | Phase::GivenUp = state.phase {
+            return false;
+        }
+        state.phase = Phase::GivenUp;
+        state.tail = Vec::new();
+        state.file = None;
+        true
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self.lock().phase, Phase::GivenUp)
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.lock().written
+    }
+
+    fn find(&self, offset: u64, max: usize) -> Result<Found, Error> {
+        let state = self.lock();
+        if let Phase::GivenUp = state.phase {
+            return Err(given_up());
+        }
+        match &state.file {
+            Some(file) if offset < state.start => {
+                let there = usize::try_from(state.start - offset).unwrap_or(PIECE);
+                Ok(Found::InFile(Arc::clone(file), there.min(PIECE).min(max)))
+            }
+            _ => Ok(Found::Bytes(state.in_memory(offset, max))),
+        }
+    }
+}
+
+enum Found {
+    Bytes(Bytes),
+    InFile(Arc<File>, usize),
+}
+
+impl State {
+    fn check(&self) -> Result<(), Error> {
+        match &self.phase {
+            Phase::Open => Ok(()),
+            Phase::Failed(words) => Err(Error::unavailable(words)),
+            Phase::Committed | Phase::GivenUp => Err(given_up()),
+        }
+    }
+
+    fn in_memory(&self, offset: u64, max: usize) -> Bytes {
+        let Some(skip) = offset.checked_sub(self.start) else { return Bytes::new() };
+        let mut skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        for piece in &self.tail {
+            if skip < piece.len() {
+                return piece.slice(skip..skip.saturating_add(max).min(piece.len()));
+            }
+            skip -= piece.len();
+        }
+        Bytes::new()
+    }
+}
+
+impl Spool for DiskSpool {
+    fn written(&self) -> u64 {
+        self.written()
+    }
+
+    fn read_back(&self, offset: u64, max: usize) -> BoxFuture<'_, Result<Bytes, Error>> {
+        Box::pin(async move {
+            match self.find(offset, max)? {
+                Found::Bytes(bytes) => Ok(bytes),
+                Found::InFile(file, length) => {
+                    let read = blocking(move || read_at(&file, offset, length)).await?;
+                    Ok(read.map_err(|error| failed("reading back what was written", error))?.into())
+                }
+            }
+        })
+    }
+}
+
+impl fmt::Debug for DiskSpool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiskSpool").field("written", &self.written()).finish()
+    }
+}
