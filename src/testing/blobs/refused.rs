@@ -41,7 +41,7 @@ fn wrong(content: &Bytes) -> Vec<Wrong> {
 }
 
 pub(super) async fn leaves_nothing(store: &dyn BlobStore) -> Result<(), Error> {
-    for length in [5000, 700_000] {
+    for length in [5000, 300_000] {
         let content = content(length, 6);
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             let digest = Digest::of(algorithm, &content);
@@ -62,7 +62,7 @@ pub(super) async fn leaves_nothing(store: &dyn BlobStore) -> Result<(), Error> {
 
 /// A wrong put doesn't touch the blob that is there.
 pub(super) async fn harms_nothing(store: &dyn BlobStore) -> Result<(), Error> {
-    let content = content(700_000, 7);
+    let content = content(300_000, 7);
     let digest = sha256(&content);
     store.put(digest, None, streamed(&content, 50_000)).await?;
     for (what, size, body, kind) in wrong(&content) {

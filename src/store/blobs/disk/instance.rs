@@ -1,6 +1,6 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::layout::{Layout, is_absent, make_directory, names, private_file, remove_file};
 
@@ -44,7 +44,7 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         // What can't be removed now is swept by the next to come.
-        if fs::remove_dir_all(&self.directory).is_ok_and(|()| true) {
+        if remove_directory(&self.directory).is_ok() {
             let _ = remove_file(&self.lock_path);
         }
     }
@@ -63,7 +63,7 @@ fn sweep(layout: &Layout) -> io::Result<()> {
         };
         match lock.try_lock() {
             Ok(()) => {
-                remove_directory(partial.join(id))?;
+                remove_directory(&partial.join(id))?;
                 remove_file(&lock_path)?;
             }
             Err(TryLockError::WouldBlock) => {}
@@ -73,13 +73,13 @@ fn sweep(layout: &Layout) -> io::Result<()> {
     // A place is made after its lock and removed before it: without one it is nobody's.
     for id in all.iter().filter(|name| is_id(name)) {
         if !all.contains(&format!("{id}{LOCK_SUFFIX}")) {
-            remove_directory(partial.join(id))?;
+            remove_directory(&partial.join(id))?;
         }
     }
     Ok(())
 }
 
-fn remove_directory(path: PathBuf) -> io::Result<()> {
+fn remove_directory(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if !is_absent(&error) => Err(error),
         _ => Ok(()),

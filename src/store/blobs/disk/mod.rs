@@ -145,7 +145,7 @@ impl Inner {
     fn file(&self, digest: Digest) -> Result<Option<(File, u64)>, Error> {
         let opened = File::open(self.layout.blob(digest)).and_then(|file| {
             let found = file.metadata()?;
-            Ok(found.is_file().then(|| (file, found.len())))
+            Ok(found.is_file().then_some((file, found.len())))
         });
         match opened {
             Err(error) if is_absent(&error) => Ok(None),

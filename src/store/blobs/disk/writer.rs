@@ -145,8 +145,8 @@ impl Inner {
         partial.is_kept = true;
         if self.sync {
             // The directories above may be new too.
-            let above = shard.ancestors().take_while(|above| above.starts_with(self.layout.blobs()));
-            above.into_iter().try_for_each(sync_directory)?;
+            let mut above = shard.ancestors().take_while(|above| above.starts_with(self.layout.blobs()));
+            above.try_for_each(sync_directory)?;
         }
         Ok(())
     }
