@@ -88,6 +88,7 @@ pub(super) async fn are_listed(store: &dyn BlobStore) -> Result<(), Error> {
             let Some(last) = page.last() else { break };
             after = Some(last.digest);
             listed.extend(page.iter().map(|blob| (blob.digest, blob.size)));
+            assert!(listed.len() <= all.len(), "the list in pages of {max} goes on and on");
         }
         assert_eq!(listed, all, "in pages of {max}");
     }
