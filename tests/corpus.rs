@@ -8,6 +8,8 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../fuzz/targets/challenge.rs"]
+mod challenge;
 #[cfg(feature = "wave")]
 #[path = "../fuzz/targets/container_token.rs"]
 mod container_token;
@@ -17,6 +19,8 @@ mod document;
 mod range;
 #[path = "../fuzz/targets/reference.rs"]
 mod reference;
+#[path = "../fuzz/targets/request.rs"]
+mod request;
 #[path = "../fuzz/targets/rewrite.rs"]
 mod rewrite;
 
@@ -33,6 +37,11 @@ fn replay(name: &str, target: fn(&[u8])) {
         println!("{}", file.display());
         target(&fs::read(&file).expect("readable"));
     }
+}
+
+#[test]
+fn challenge() {
+    replay("challenge", challenge::run);
 }
 
 #[cfg(feature = "wave")]
@@ -54,6 +63,11 @@ fn range() {
 #[test]
 fn reference() {
     replay("reference", reference::run);
+}
+
+#[test]
+fn request() {
+    replay("request", request::run);
 }
 
 #[test]
