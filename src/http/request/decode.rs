@@ -50,8 +50,8 @@ pub async fn decode(parts: &Parts, body: Body) -> Result<Request, Error> {
             ListTags { repository: repository(name)?, page: page(query)? }.into()
         }
         (Route::Referrers { name, digest }, "GET" | "HEAD") => {
-            let artifact_type = query.one("artifactType")?.filter(|t| !t.is_empty()).map(Into::into);
             let (repository, digest) = (repository(name)?, parse_digest(digest)?);
+            let artifact_type = text(query, "artifactType", MAX_ARTIFACT_TYPE)?;
             ListReferrers { repository, digest, artifact_type, page: page(query)? }.into()
         }
         (Route::Manifest { name, reference }, "GET" | "HEAD") => GetManifest {
@@ -147,12 +147,16 @@ fn page(query: Query<'_>) -> Result<Page, Error> {
         Some(n) => return Err(invalid(format!("the query parameter `n` is no number: `{}`", shortened(&n)))),
         None => None,
     };
-    let last = query.one("last")?.filter(|last| !last.is_empty());
-    if last.as_ref().is_some_and(|last| last.len() > Page::MAX_MARKER) {
-        let max = Page::MAX_MARKER;
-        return Err(invalid(format!("the query parameter `last` is longer than {max} bytes")));
+    Ok(Page::new(n, text(query, "last", Page::MAX_MARKER)?))
+}
+
+/// The parameter `key` of at most `max` bytes; an empty one counts as absent.
+fn text(query: Query<'_>, key: &'static str, max: usize) -> Result<Option<String>, Error> {
+    let value = query.one(key)?.filter(|value| !value.is_empty());
+    if value.as_ref().is_some_and(|value| value.len() > max) {
+        return Err(invalid(format!("the query parameter `{key}` is longer than {max} bytes")));
     }
-    Ok(Page::new(n, last.map(Into::into)))
+    Ok(value.map(Into::into))
 }
 
 fn if_none_match(headers: &HeaderMap) -> Option<EntityTags> {
@@ -265,3 +269,6 @@ fn not_encoded(headers: &HeaderMap) -> Result<(), Error> {
     let message = format!("content must come without the coding `{}`", shortened(&coding));
     Err(Error::unsupported(message).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
 }
+
+/// The longest `artifactType` in bytes, which is that of a media type.
+const MAX_ARTIFACT_TYPE: usize = 255;
