@@ -8,6 +8,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use http::{Method, Request as HttpRequest, header};
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_oci::body::Body;
@@ -20,6 +21,7 @@ use tower_oci::spec::digest::Digest;
 use tower_oci::spec::image::{Config, Descriptor, ImageManifest, Manifest};
 use tower_oci::spec::json::Raw;
 use tower_oci::spec::media_type::MediaType;
+use tower_oci::store::MemoryRecords;
 use tower_oci::wave::Wave;
 
 fn digest(c: &mut Criterion) {
@@ -86,6 +88,24 @@ fn image() -> (Bytes, Bytes) {
     (manifest.into(), config.into())
 }
 
+/// An index that names the image for eight platforms.
+fn index(manifest: &Bytes) -> Bytes {
+    let (digest, size) = (Digest::sha256(manifest), manifest.len());
+    let entry = |n| {
+        format!(
+            r#"{{"mediaType":"{}","digest":"{digest}","size":{size},"platform":{{"os":"linux","architecture":"arch{n}"}}}}"#,
+            MediaType::OCI_MANIFEST
+        )
+    };
+    let entries: Vec<_> = (0..8).map(entry).collect();
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{}]}}"#,
+        MediaType::OCI_INDEX,
+        entries.join(",")
+    )
+    .into()
+}
+
 fn plan() -> Plan {
     let layer = InjectedLayer::from_tar(Bytes::from(vec![0; 1024])).expect("a layer");
     Plan::builder().layer(layer).env("INJECTED=yes").entry_chain("WAVE_ENTRY_CHAIN").build().expect("a plan")
@@ -106,6 +126,25 @@ fn rewrite(c: &mut Criterion) {
         b.iter(|| {
             let config = Config::parse(config.clone()).expect("a config");
             apply::image(&parse(&manifest), &digest, &config, &plan).expect("derived").expect("changed")
+        });
+    });
+    let index = index(&manifest);
+    group.bench_function("index of 8 such images", |b| {
+        b.iter(|| {
+            let Manifest::Index(source) =
+                Manifest::parse(Some(&MediaType::OCI_INDEX), index.clone()).expect("an index")
+            else {
+                unreachable!("it says that it is one")
+            };
+            let outcomes: Vec<_> = (0..8)
+                .map(|_| {
+                    let config = Config::parse(config.clone()).expect("a config");
+                    let image = apply::image(&parse(&manifest), &digest, &config, &plan);
+                    let image = image.expect("derived").expect("changed");
+                    apply::Outcome::Derived(image.manifest, image.manifest_digest)
+                })
+                .collect();
+            apply::index(&source, &outcomes).expect("derived").expect("changed")
         });
     });
     group.finish();
@@ -171,7 +210,9 @@ fn warm_manifest(c: &mut Criterion) {
 fn submission(c: &mut Criterion) {
     let mut group = c.benchmark_group("submission");
     let runtime = runtime();
-    let wave = Wave::builder("http://wave.test").build().expect("a service");
+    // Each submission makes a token, of which the usual number would be used up within a second.
+    let records = Arc::new(MemoryRecords::with_capacity(4_000_000));
+    let wave = Wave::builder("http://wave.test").records(records).build().expect("a service");
     let images = ServiceBuilder::new()
         .layer(wave.images())
         .layer(RouteLayer::new(Routes::new()))
