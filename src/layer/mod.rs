@@ -7,8 +7,10 @@
 //! 3. [`credential`], which says with whose credentials the upstream is asked, so that everything below can keep what
 //!    one caller may see apart from what another may;
 //! 4. [`rewrite`], which derives documents from what the layers below deliver, never from anything unverified;
-//! 5. [`verify`], next to a leaf of the embedder's own; the leaf of [`client`](crate::client) verifies by itself.
+//! 5. [`cache`], which keeps what comes from below, apart for each who may see it;
+//! 6. [`verify`], next to a leaf of the embedder's own; the leaf of [`client`](crate::client) verifies by itself.
 
+pub mod cache;
 pub mod credential;
 pub mod rewrite;
 pub mod route;

@@ -40,7 +40,10 @@ mod reply;
 pub use self::call::{Access, Call, Operation, OperationKind, Request, Response};
 pub use self::condition::{Accept, Conditions, EntityTags};
 pub use self::credential::{Anonymous, Credential, CredentialId, Credentials};
-pub use self::facts::{Namespace, Origin, RateLimit, UpstreamId, Verified, Warnings, WithoutRedirect};
+pub use self::facts::{
+    CacheStatus, Forward, Namespace, Origin, RateLimit, UpstreamId, Verified, Warnings, WithoutRedirect,
+    WithoutVerification,
+};
 pub use self::handlers::Handlers;
 pub use self::operations::{
     CancelUpload, DeleteBlob, DeleteManifest, FinishUpload, GetBlob, GetManifest, ListReferrers,

@@ -8,6 +8,7 @@
 pub mod blobs;
 
 mod memory;
+pub(crate) mod recent;
 mod records;
 
 pub use self::memory::MemoryRecords;

@@ -1,11 +1,11 @@
-//! What is told beside a reply: warnings, rate limits, the namespace.
+//! What is told beside a reply: warnings, rate limits, the namespace, what a cache did.
 
 use http::header::WARNING;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use super::encode::value;
-use crate::http::headers::{OCI_NAMESPACE, RATE_LIMIT_PREFIX};
-use crate::operation::{Namespace, RateLimit, Warnings};
+use crate::http::headers::{CACHE_STATUS, OCI_NAMESPACE, RATE_LIMIT_PREFIX};
+use crate::operation::{CacheStatus, Namespace, RateLimit, Warnings};
 use crate::spec::name::shortened;
 
 /// The most headers about a rate limit that are taken over.
@@ -21,6 +21,9 @@ pub(super) fn encode(facts: &Extensions, headers: &mut HeaderMap) {
     }
     if let Some(Namespace(host)) = facts.get() {
         headers.extend(value(host.as_str().to_owned()).map(|value| (OCI_NAMESPACE, value)));
+    }
+    if let Some(status) = facts.get::<CacheStatus>() {
+        headers.extend(value(status.to_string()).map(|value| (CACHE_STATUS, value)));
     }
     if let Some(RateLimit(limits)) = facts.get() {
         let limits = limits.iter().filter(|(name, _)| is_rate_limit(name)).take(MAX_RATE_LIMITS);

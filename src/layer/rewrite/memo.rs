@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::Mutex as Turn;
 
 use super::tree::Tree;
 use crate::error::{Error, ErrorCode, ErrorKind, RetryAfter};
 use crate::spec::digest::Digest;
+use crate::store::recent::{Recent, lock};
 
 /// Source and plan: all that a tree depends on.
 pub(super) type Key = (Digest, Digest);
@@ -45,7 +46,7 @@ impl Memo {
 impl fmt::Debug for Memo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trees = lock(&self.trees);
-        f.debug_struct("Memo").field("trees", &trees.entries.len()).field("bytes", &trees.weight).finish()
+        f.debug_struct("Memo").field("trees", &trees.len()).field("bytes", &trees.weight()).finish()
     }
 }
 
@@ -118,66 +119,4 @@ impl Failure {
             None => error,
         }
     }
-}
-
-/// What was used last, within a total weight.
-pub(super) struct Recent<K, V> {
-    entries: BTreeMap<K, Entry<V>>,
-    /// The keys by their last use.
-    uses: BTreeMap<u64, K>,
-    next: u64,
-    weight: usize,
-    capacity: usize,
-}
-
-struct Entry<V> {
-    value: V,
-    used: u64,
-    weight: usize,
-}
-
-impl<K: Ord + Clone, V> Recent<K, V> {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { entries: BTreeMap::new(), uses: BTreeMap::new(), next: 0, weight: 0, capacity }
-    }
-
-    pub(super) fn get(&mut self, key: &K) -> Option<&V> {
-        let entry = self.entries.get_mut(key)?;
-        if let Some(key) = self.uses.remove(&entry.used) {
-            self.uses.insert(self.next, key);
-        }
-        entry.used = self.next;
-        self.next += 1;
-        Some(&entry.value)
-    }
-
-    /// Keeps `value`, and drops what was not used for longest. What is too heavy by itself is not kept.
-    pub(super) fn insert(&mut self, key: K, value: V, weight: usize) {
-        self.remove(&key);
-        if weight > self.capacity {
-            return;
-        }
-        while self.weight > self.capacity - weight {
-            let Some((_, oldest)) = self.uses.pop_first() else { break };
-            if let Some(entry) = self.entries.remove(&oldest) {
-                self.weight -= entry.weight;
-            }
-        }
-        self.weight += weight;
-        self.uses.insert(self.next, key.clone());
-        self.entries.insert(key, Entry { value, used: self.next, weight });
-        self.next += 1;
-    }
-
-    pub(super) fn remove(&mut self, key: &K) {
-        if let Some(entry) = self.entries.remove(key) {
-            self.uses.remove(&entry.used);
-            self.weight -= entry.weight;
-        }
-    }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that runs under these locks panics, and what they hold is whole at any moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use http::Extensions;
 use tokio::time::Instant;
 
-use super::memo::{Recent, lock};
 use super::tree::Tree;
 use crate::error::Error;
 use crate::operation::{Origin, UpstreamId};
 use crate::spec::digest::{Algorithm, Digest, Hasher};
 use crate::spec::name::Repository;
 use crate::store::Records;
+use crate::store::recent::{Recent, lock};
 
 /// How many notes are kept in memory; each takes about 300 bytes.
 const LOCAL: usize = 16 * 1024;

@@ -3,7 +3,6 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::memo::Recent;
 use super::*;
 use crate::error::{Error, ErrorCode, ErrorKind};
 use crate::spec::digest::Digest;
@@ -270,28 +269,5 @@ mod plans {
             Plan::builder().platforms(platforms.into_iter().rev().cycle().take(4)),
         );
         same(Plan::builder().working_dir("").user("").cmd::<String>([]), Plan::builder());
-    }
-}
-
-mod memo {
-    use super::*;
-
-    #[test]
-    fn what_was_used_last_is_kept_within_the_weight() {
-        let mut recent = Recent::new(10);
-        recent.insert("a", 1, 4);
-        recent.insert("b", 2, 4);
-        assert_eq!(recent.get(&"a"), Some(&1));
-        recent.insert("c", 3, 4);
-        assert_eq!((recent.get(&"a").copied(), recent.get(&"b").copied()), (Some(1), None));
-        recent.insert("d", 4, 11);
-        assert_eq!(recent.get(&"d"), None, "too heavy by itself");
-        assert_eq!(recent.get(&"c"), Some(&3));
-        recent.insert("c", 5, 1);
-        recent.insert("e", 6, 5);
-        assert_eq!((recent.get(&"a").copied(), recent.get(&"c").copied()), (Some(1), Some(5)));
-        recent.insert("f", 7, 10);
-        assert_eq!((recent.get(&"a").copied(), recent.get(&"e").copied()), (None, None));
-        assert_eq!(recent.get(&"f"), Some(&7));
     }
 }

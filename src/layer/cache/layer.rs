@@ -1,0 +1,188 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::figures::{Counters, Figures};
+use super::service::Cache;
+use super::settings::{Abandoned, Settings, TagPattern};
+use super::visibility::Visibility;
+use crate::operation::{BoxRegistry, Registry};
+use crate::rt::Tasks;
+use crate::store::blobs::BlobStore;
+
+/// Puts a [`Cache`] over a registry; see [the module](super).
+///
+/// The clones of a layer, and the services that they make, share one cache: what is set later makes a cache of its own.
+#[derive(Clone)]
+pub struct CacheLayer {
+    settings: Settings,
+    store: Arc<dyn BlobStore>,
+    tasks: Tasks,
+    shared: Arc<Shared>,
+}
+
+/// What all services of a cache share.
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) store: Arc<dyn BlobStore>,
+    pub(super) tasks: Tasks,
+    pub(super) visibility: Visibility,
+    pub(super) counters: Counters,
+}
+
+impl Shared {
+    fn new(settings: &Settings, store: &Arc<dyn BlobStore>, tasks: &Tasks) -> Arc<Self> {
+        Arc::new(Self {
+            settings: settings.clone(),
+            store: Arc::clone(store),
+            tasks: tasks.clone(),
+            visibility: Visibility::new(settings.visible, settings.stale),
+            counters: Counters::default(),
+        })
+    }
+}
+
+impl CacheLayer {
+    /// A cache that keeps blobs in `store`.
+    pub fn new(store: impl BlobStore) -> Self {
+        let (settings, store): (_, Arc<dyn BlobStore>) = (Settings::default(), Arc::new(store));
+        let tasks = Tasks::new();
+        let shared = Shared::new(&settings, &store, &tasks);
+        Self { settings, store, tasks, shared }
+    }
+
+    fn set(mut self, set: impl FnOnce(&mut Self)) -> Self {
+        set(&mut self);
+        self.shared = Shared::new(&self.settings, &self.store, &self.tasks);
+        self
+    }
+
+    /// The name in `Cache-Status` (default: `tower-oci`): a token of RFC 9110. Other characters become `-`.
+    #[must_use]
+    pub fn name(self, name: &str) -> Self {
+        let fine = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+        let name: String = name.chars().map(fine).collect();
+        self.set(|this| this.settings.name = name.into())
+    }
+
+    /// The most bytes of blobs that are kept (default: no limit). What was not read for longest goes first; what is
+    /// being read stays.
+    #[must_use]
+    pub fn max_size(self, bytes: u64) -> Self {
+        self.set(|this| this.settings.max_size = Some(bytes))
+    }
+
+    /// The largest blob that is kept, in bytes (default: no limit). Larger ones are passed through.
+    #[must_use]
+    pub fn max_blob(self, bytes: u64) -> Self {
+        self.set(|this| this.settings.max_blob = Some(bytes))
+    }
+
+    /// How many bytes stay free where the store is, where it can tell (default: 0).
+    #[must_use]
+    pub fn free_space(self, bytes: u64) -> Self {
+        self.set(|this| this.settings.free_space = bytes)
+    }
+
+    /// How long tags are fresh that no pattern fits (default: 60 s). Then the upstream is asked whether they still mean
+    /// the same.
+    #[must_use]
+    pub fn fresh_for(self, time: Duration) -> Self {
+        self.set(|this| this.settings.fresh_by_default = time)
+    }
+
+    /// How long tags of a form are fresh. The first pattern that fits counts.
+    #[must_use]
+    pub fn fresh_tags(self, pattern: TagPattern, time: Duration) -> Self {
+        self.set(|this| this.settings.fresh.push((pattern, time)))
+    }
+
+    /// For how long stale answers serve while the upstream can't be asked (default: 7 days).
+    #[must_use]
+    pub fn stale_for(self, time: Duration) -> Self {
+        self.set(|this| this.settings.stale = time)
+    }
+
+    /// How long it is remembered that something isn't there (default: 10 s).
+    #[must_use]
+    pub fn negative_for(self, time: Duration) -> Self {
+        self.set(|this| this.settings.negative = time)
+    }
+
+    /// How long lists of tags and referrers are kept (default: not at all).
+    #[must_use]
+    pub fn lists_for(self, time: Duration) -> Self {
+        self.set(|this| this.settings.lists = time)
+    }
+
+    /// For how long a credential that was seen reading a repository may go on without the upstream being asked (default:
+    /// 5 min). It is also how long a credential that was withdrawn still reads what is cached.
+    #[must_use]
+    pub fn visible_for(self, time: Duration) -> Self {
+        self.set(|this| this.settings.visible = time)
+    }
+
+    /// How many bytes of manifests are kept in memory (default: 64 MiB).
+    #[must_use]
+    pub fn documents(self, bytes: usize) -> Self {
+        self.set(|this| this.settings.documents = bytes)
+    }
+
+    /// What becomes of a transfer whose last reader has left (default: it goes on).
+    #[must_use]
+    pub fn abandoned(self, abandoned: Abandoned) -> Self {
+        self.set(|this| this.settings.abandoned = abandoned)
+    }
+
+    /// How many transfers may go on without readers, and how many bytes they may still have to fetch together
+    /// (default: 16, 16 GiB). One more is dropped.
+    #[must_use]
+    pub fn detached(self, transfers: usize, bytes: u64) -> Self {
+        self.set(|this| (this.settings.detached, this.settings.detached_bytes) = (transfers, bytes))
+    }
+
+    /// How long a transfer waits for the next bytes (default: 60 s). There is no limit on the whole.
+    #[must_use]
+    pub fn read_timeout(self, time: Duration) -> Self {
+        self.set(|this| this.settings.read_timeout = time)
+    }
+
+    /// Where transfers run: what ends them at shutdown (default: tasks of the cache's own, which nothing ends).
+    #[must_use]
+    pub fn tasks(self, tasks: Tasks) -> Self {
+        self.set(|this| this.tasks = tasks)
+    }
+
+    /// What the cache has done, and what it holds.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.shared.figures()
+    }
+}
+
+impl Shared {
+    fn figures(&self) -> Figures {
+        self.counters.figures()
+    }
+}
+
+impl fmt::Debug for CacheLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheLayer")
+            .field("settings", &self.settings)
+            .field("store", &self.store)
+            .field("tasks", &self.tasks)
+            .field("visibility", &self.shared.visibility)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Registry> Layer<R> for CacheLayer {
+    type Service = Cache;
+
+    fn layer(&self, inner: R) -> Cache {
+        Cache::new(BoxRegistry::new(inner), Arc::clone(&self.shared))
+    }
+}

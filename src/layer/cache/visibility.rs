@@ -1,0 +1,147 @@
+use std::fmt;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::scope::{Reader, Scope};
+use crate::spec::digest::Digest;
+use crate::store::recent::{Recent, lock};
+
+/// How many readers are remembered; each takes about 300 bytes. One that is forgotten is checked upstream again.
+const READERS: usize = 16 * 1024;
+
+/// How much content of repositories is remembered; each takes about 300 bytes.
+const CONTENT: usize = 64 * 1024;
+
+/// Who may see what.
+///
+/// Content is kept once, whoever brought it, and goes only to a reader of whom the upstream said lately that it may
+/// read the repository, and only if the upstream has answered this content *in that repository* before. That a manifest
+/// mentions a digest proves nothing: anybody can write one.
+pub(super) struct Visibility {
+    readers: Mutex<Recent<Reader, Instant>>,
+    content: Mutex<Recent<(Scope, Digest), ()>>,
+    fresh: Duration,
+    stale: Duration,
+}
+
+/// What is known of a reader and a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The upstream let it read lately.
+    Granted,
+    /// The upstream let it read once. That serves while the upstream can't be asked.
+    Expired,
+    /// Nothing.
+    Unknown,
+}
+
+impl Visibility {
+    /// A reader that was let in needs no check for the time `fresh`, and may be served for the time `stale` while the
+    /// upstream can't be asked.
+    pub(super) fn new(fresh: Duration, stale: Duration) -> Self {
+        let (readers, content) = (Mutex::new(Recent::new(READERS)), Mutex::new(Recent::new(CONTENT)));
+        Self { readers, content, fresh, stale }
+    }
+
+    /// What is known of `reader`.
+    pub(super) fn access(&self, reader: &Reader) -> Access {
+        let Some(seen) = lock(&self.readers).get(reader).copied() else { return Access::Unknown };
+        match seen.elapsed() {
+            age if age < self.fresh => Access::Granted,
+            age if age < self.fresh.max(self.stale) => Access::Expired,
+            _ => Access::Unknown,
+        }
+    }
+
+    /// What is known of `reader` and the content `digest` in that repository.
+    pub(super) fn sees(&self, reader: &Reader, digest: Digest) -> Access {
+        if self.has(&reader.scope, digest) { self.access(reader) } else { Access::Unknown }
+    }
+
+    /// Whether the upstream has answered this content in that repository before, to whomever.
+    pub(super) fn has(&self, scope: &Scope, digest: Digest) -> bool {
+        lock(&self.content).get(&(scope.clone(), digest)).is_some()
+    }
+
+    /// The upstream has answered `reader` now.
+    pub(super) fn let_in(&self, reader: &Reader) {
+        lock(&self.readers).insert(reader.clone(), Instant::now(), 1);
+    }
+
+    /// The upstream has answered `reader` with the content `digest` now.
+    pub(super) fn saw(&self, reader: &Reader, digest: Digest) {
+        self.let_in(reader);
+        lock(&self.content).insert((reader.scope.clone(), digest), (), 1);
+    }
+
+    /// The upstream has turned `reader` away.
+    pub(super) fn turned_away(&self, reader: &Reader) {
+        lock(&self.readers).remove(reader);
+    }
+
+    /// The content `digest` isn't in that repository any more.
+    pub(super) fn gone(&self, scope: &Scope, digest: Digest) {
+        lock(&self.content).remove(&(scope.clone(), digest));
+    }
+}
+
+impl fmt::Debug for Visibility {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visibility")
+            .field("readers", &lock(&self.readers).len())
+            .field("content", &lock(&self.content).len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::{Credential, UpstreamId};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn reader(upstream: &str, repository: &str, user: &str) -> Reader {
+        let upstream = Some(UpstreamId::new(upstream.parse().unwrap()));
+        let scope = Scope { upstream, repository: repository.parse().unwrap() };
+        Reader { scope, credential: Some(Credential::basic(user, "").id()) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_is_let_in_for_a_while() {
+        let visibility = Visibility::new(5 * MINUTE, 60 * MINUTE);
+        let ann = reader("quay.io", "a/b", "ann");
+        assert_eq!(visibility.access(&ann), Access::Unknown);
+        visibility.let_in(&ann);
+        assert_eq!(visibility.access(&ann), Access::Granted);
+        assert_eq!(visibility.access(&reader("quay.io", "a/b", "bob")), Access::Unknown);
+        assert_eq!(visibility.access(&reader("quay.io", "a/c", "ann")), Access::Unknown);
+        assert_eq!(visibility.access(&reader("ghcr.io", "a/b", "ann")), Access::Unknown);
+        tokio::time::advance(5 * MINUTE).await;
+        assert_eq!(visibility.access(&ann), Access::Expired);
+        tokio::time::advance(55 * MINUTE).await;
+        assert_eq!(visibility.access(&ann), Access::Unknown);
+        visibility.let_in(&ann);
+        visibility.turned_away(&ann);
+        assert_eq!(visibility.access(&ann), Access::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn content_belongs_to_the_repository_that_it_was_seen_in() {
+        let visibility = Visibility::new(5 * MINUTE, 60 * MINUTE);
+        let (ann, bob) = (reader("quay.io", "a/b", "ann"), reader("quay.io", "a/b", "bob"));
+        let elsewhere = reader("quay.io", "a/c", "bob");
+        let digest = Digest::sha256(b"secret");
+        visibility.saw(&ann, digest);
+        visibility.let_in(&elsewhere);
+        assert_eq!(visibility.sees(&ann, digest), Access::Granted);
+        assert_eq!(visibility.sees(&bob, digest), Access::Unknown);
+        assert_eq!(visibility.sees(&elsewhere, digest), Access::Unknown);
+        visibility.let_in(&bob);
+        assert_eq!(visibility.sees(&bob, digest), Access::Granted, "it is in the repository");
+        visibility.gone(&ann.scope, digest);
+        assert_eq!(visibility.sees(&ann, digest), Access::Unknown);
+    }
+}
