@@ -23,7 +23,7 @@ use self::idle::IdleTimeout;
 use self::limit::Limit;
 use self::verify::Verify;
 use crate::error::{BoxError, Error, ErrorCode, ErrorKind};
-use crate::spec::digest::Digest;
+use crate::spec::digest::{Digest, Hasher};
 
 /// The body of a blob, of an upload, of an HTTP message.
 ///
@@ -127,6 +127,11 @@ impl Body {
             return Err(Error::corrupt(format!("{digest} has {size} bytes, but {declared} were announced")));
         }
         Ok(Self::boxed(Verify::new(self, digest, size.or(declared))))
+    }
+
+    /// Like [`Body::verified`], for the rest of content of which `hasher` has seen the first `taken` bytes.
+    pub(crate) fn verified_from(self, hasher: Hasher, taken: u64, digest: Digest, size: Option<u64>) -> Self {
+        Self::boxed(Verify::resumed(self, hasher, taken, digest, size))
     }
 
     /// Fails with `413` once more than `max` bytes have come.

@@ -29,8 +29,13 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn new(body: Body, digest: Digest, size: Option<u64>) -> Self {
-        let hasher = Some(Hasher::new(digest.algorithm()));
-        Self { body, digest, size, hasher, taken: 0, given: 0, unhashed: None, held: None }
+        Self::resumed(body, Hasher::new(digest.algorithm()), 0, digest, size)
+    }
+
+    /// `body` is what follows the first `taken` bytes, which `hasher` has seen.
+    pub(super) fn resumed(body: Body, hasher: Hasher, taken: u64, digest: Digest, size: Option<u64>) -> Self {
+        let hasher = Some(hasher);
+        Self { body, digest, size, hasher, taken, given: taken, unhashed: None, held: None }
     }
 
     /// Ends the body with `error`: nothing is handed on after it.
