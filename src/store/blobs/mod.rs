@@ -52,6 +52,7 @@ mod store;
 mod disk;
 
 pub use self::memory::MemoryBlobs;
+pub(crate) use self::reading::counted;
 pub use self::store::{BlobInfo, BlobStore, BlobWriter, Spool, StoredBlob, Usage};
 
 #[cfg(feature = "disk")]

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::spec::digest::Digest;
 
 /// A body of exactly `length` bytes of the blob `digest`: pieces that add up to less end in an error.
-pub(super) fn counted(
+pub(crate) fn counted(
     pieces: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,
     digest: Digest,
     length: u64,
