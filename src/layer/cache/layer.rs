@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use super::account::Account;
+use super::blob::Transfers;
 use super::figures::{Counters, Figures};
 use super::service::Cache;
 use super::settings::{Abandoned, Settings, TagPattern};
@@ -30,6 +32,8 @@ pub(super) struct Shared {
     pub(super) tasks: Tasks,
     pub(super) visibility: Visibility,
     pub(super) counters: Counters,
+    pub(super) account: Arc<Account>,
+    pub(super) transfers: Transfers,
 }
 
 impl Shared {
@@ -40,6 +44,8 @@ impl Shared {
             tasks: tasks.clone(),
             visibility: Visibility::new(settings.visible, settings.stale),
             counters: Counters::default(),
+            account: Arc::new(Account::new(settings.max_size)),
+            transfers: Transfers::default(),
         })
     }
 }
@@ -164,7 +170,13 @@ impl CacheLayer {
 
 impl Shared {
     fn figures(&self) -> Figures {
-        self.counters.figures()
+        let kept = self.account.usage();
+        Figures {
+            transfers: self.transfers.running(),
+            blobs: kept.blobs,
+            bytes: kept.bytes,
+            ..self.counters.figures()
+        }
     }
 }
 

@@ -20,6 +20,7 @@
 //! # let _ = registry; Ok(()) }
 //! ```
 
+mod account;
 mod blob;
 mod figures;
 mod layer;
