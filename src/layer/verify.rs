@@ -4,7 +4,8 @@
 //! [`Verified`]; over any other leaf this layer does it: a manifest must have the digest that it claims (and was asked
 //! for by), a whole blob must have its digest and size, or its body ends with an error in place of the last frame.
 //!
-//! Two things can't be checked here: single parts of a blob, and where a redirect leads.
+//! Two things can't be checked here: single parts of a blob, and where a redirect leads. What was asked for with the
+//! mark [`WithoutVerification`] is left to whoever put it there.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_oci::error::Error> {
@@ -25,13 +26,14 @@
 use std::fmt;
 use std::task::{Context, Poll};
 
+use futures_util::TryFutureExt as _;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::error::Error;
 use crate::operation::{
     Blob, BlobContent, BoxFuture, Conditional, Manifest, Operation, Registry, Reply, Request, Response,
-    Verified,
+    Verified, WithoutVerification,
 };
 use crate::spec::digest::Digest;
 
@@ -81,6 +83,10 @@ impl<R: Registry> Service<Request> for Verify<R> {
         let wanted = match request.operation() {
             Operation::GetManifest(operation) => {
                 Wanted::Manifest(operation.reference.digest().copied(), operation.head)
+            }
+            // Whoever asked for it hashes it.
+            Operation::GetBlob(_) if request.extensions().get::<WithoutVerification>().is_some() => {
+                return Box::pin(self.inner.call(request).map_err(Into::into));
             }
             Operation::GetBlob(operation) => Wanted::Blob(operation.digest, operation.head),
             // No other answer has content that a digest stands for.
@@ -156,6 +162,7 @@ fn check_blob(mut blob: Blob, asked: Digest, head: bool) -> Result<Blob, Error> 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use http_body_util::BodyExt as _;
 
     use super::*;
     use crate::body::Body;
@@ -210,5 +217,21 @@ mod tests {
         assert_eq!(read(b"hello").await.unwrap(), "hello");
         assert_eq!(read(b"hullo").await.unwrap_err().kind(), ErrorKind::Corrupt);
         assert!(registry().send(Request::new(ListTags::new("a/b".parse().unwrap()))).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_hashes_by_itself_is_given_blobs_as_they_are_and_nothing_else() {
+        let mut request = Request::new(GetBlob::new("a/b".parse().unwrap(), Digest::sha256(b"hullo")));
+        request.extensions_mut().insert(WithoutVerification::new());
+        let response = registry().send(request).await.unwrap();
+        assert_eq!(response.extensions().get::<Verified>(), None);
+        let mut body = response.into_reply().into_whole().unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "he");
+        assert_eq!(body.read(100).await.unwrap(), "llo");
+
+        let wrong = Reference::Digest(Digest::sha256(b""));
+        let mut request = Request::new(GetManifest::new("a/b".parse().unwrap(), wrong));
+        request.extensions_mut().insert(WithoutVerification::new());
+        assert_eq!(registry().send(request).await.unwrap_err().kind(), ErrorKind::Corrupt);
     }
 }

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use http_body_util::BodyExt as _;
 use tokio::time::Instant;
+use tower_oci::body::Body;
 use tower_oci::error::Error;
-use tower_oci::operation::{BlobContent, Credential, GetBlob, Registry as _, Request};
+use tower_oci::operation::{
+    BlobContent, Credential, GetBlob, Registry as _, Request, Verified, WithoutVerification,
+};
 use tower_oci::spec::range::{RangeSpec, Ranges};
 
 use crate::web::*;
@@ -34,6 +38,55 @@ async fn cut_off(
 fn broken(status: u16, code: &'static str, why: &str) -> (u16, &'static str, String) {
     let blob = blob_digest();
     error(status, code, &format!("the blob {blob} of registry.example broke off at byte 10: {why}"))
+}
+
+/// The blob, for a caller who hashes it, and whether the answer says that it is verified.
+async fn unhashed(web: &Web) -> (Body, bool) {
+    let mut request = Request::new(GetBlob::new(REPOSITORY.parse().unwrap(), blob_digest()));
+    request.extensions_mut().insert(WithoutVerification::new());
+    let response = web.upstream().build().unwrap().send(request).await.unwrap();
+    let is_verified = response.extensions().get::<Verified>().is_some();
+    (response.into_reply().into_whole().unwrap(), is_verified)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_is_left_as_it_came_for_a_caller_who_hashes_it() {
+    let flipped = BLOB.replace('5', "6");
+    let answered = flipped.clone();
+    let web = Web::new(move |call| match first(call) {
+        None => Answer::content(answered.clone()).body(cut(&answered, 10)),
+        Some(first) => Answer::part(&answered, first, 35),
+    });
+    let (mut body, is_verified) = unhashed(&web).await;
+    assert_eq!((body.size(), is_verified), (Some(36), false));
+    let mut frames = Vec::new();
+    while let Some(frame) = body.frame().await {
+        frames.push(frame.unwrap().into_data().unwrap());
+    }
+    assert_eq!(
+        frames,
+        ["0123466789", "abcdefg", "hijklmn", "opqrstu", "vwxyz"],
+        "no frame is held or joined"
+    );
+    assert_eq!(web.seen(), [get_blob_line(), asked_from(10)]);
+    // Without the mark it is noticed.
+    let (_, end) = drained(&web.upstream().build().unwrap()).await;
+    assert_eq!(told(end).0, 502);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_that_nobody_hashes_here_still_has_its_size_and_goes_on_as_itself() {
+    let web = Web::new(move |call| match first(call) {
+        None => Answer::content(BLOB).header("etag", "\"one\"").body(cut(BLOB, 10)),
+        Some(first) => Answer::part(BLOB, first, 35).header("etag", "\"two\""),
+    });
+    let (all, end) = drain(unhashed(&web).await.0).await;
+    assert_eq!(all, BLOB[..10]);
+    assert_eq!(told(end), broken(502, "DIGEST_INVALID", "it is another content by now"));
+    let web = Web::new(|_| Answer::content(BLOB).body(streamed(format!("{BLOB}!"))));
+    let (_, end) = drain(unhashed(&web).await.0).await;
+    let message = format!("the blob {} of registry.example goes on behind its end at byte 36", blob_digest());
+    assert_eq!(told(end), error(502, "DIGEST_INVALID", &message));
 }
 
 #[tokio::test(start_paused = true)]

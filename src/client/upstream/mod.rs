@@ -27,6 +27,7 @@ use super::transport::HttpService;
 use crate::error::Error;
 use crate::operation::{
     Access, BoxFuture, Credential, Credentials, Operation, Request, Response, WithoutRedirect,
+    WithoutVerification,
 };
 use crate::spec::name::{Host, Repository};
 
@@ -137,7 +138,8 @@ impl Inner {
             Operation::GetBlob(operation) => {
                 let reads_itself = extensions.get::<WithoutRedirect>().is_some();
                 let redirects = if reads_itself { Redirects::Follow } else { self.redirects };
-                self.blob(operation, &caller, redirects).await
+                let is_verified = extensions.get::<WithoutVerification>().is_none();
+                self.blob(operation, &caller, redirects, is_verified).await
             }
             Operation::ListTags(operation) => self.tags(operation, &caller).await,
             Operation::ListReferrers(operation) => self.referrers(operation, &caller).await,
