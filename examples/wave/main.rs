@@ -8,6 +8,10 @@
 
 mod demo;
 mod settings;
+#[path = "../support/stop.rs"]
+mod stop;
+#[path = "../support/upstreams.rs"]
+mod upstreams;
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -31,6 +35,7 @@ use tower_oci::rt::Tasks;
 use tower_oci::wave::Wave;
 
 use self::settings::Settings;
+use self::stop::stop;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -94,8 +99,8 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 /// Which registries names without a token may mean.
 fn routes(settings: &Settings) -> Result<Routes, Failure> {
     let mut routes = Routes::new().host(demo::host()?);
-    for host in settings.named_upstreams()? {
-        routes = routes.host(host);
+    for host in settings.named_upstreams() {
+        routes = routes.host(host.clone());
     }
     Ok(routes)
 }
@@ -108,19 +113,6 @@ fn demo_leaf() -> Result<FromFnLayer, Failure> {
         let registry = registry.clone();
         async move { if local { registry.oneshot(request).await } else { next.run(request).await } }
     }))
-}
-
-async fn stop() {
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        // Without the signal, ^C remains.
-        Err(_) => return drop(tokio::signal::ctrl_c().await),
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-    eprintln!("stopping: waiting for open requests");
 }
 
 fn welcome(server_url: &str, address: SocketAddr, request: &str) -> String {

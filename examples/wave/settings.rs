@@ -1,12 +1,12 @@
 use std::net::SocketAddr;
 
+use tower_oci::client::Upstreams;
 #[cfg(feature = "docker-config")]
 use tower_oci::client::credentials::DockerConfig;
 use tower_oci::client::transport::Transport;
-use tower_oci::client::{Upstream, Upstreams};
 use tower_oci::spec::name::Host;
 
-use super::Failure;
+use super::{Failure, upstreams};
 
 /// A Wave-like service: asks for images with layers and configuration injected, and serves them.
 #[derive(Debug, clap::Parser)]
@@ -24,11 +24,11 @@ pub(crate) struct Settings {
     /// A registry whose images may also be pulled by plain names (`<this service>/<HOST>/<image>`), and whose address
     /// may be private. Repeatable. Images under a token may come from any public registry without this.
     #[arg(long = "upstream", env = "WAVE_UPSTREAM", value_delimiter = ',', value_name = "HOST")]
-    upstreams: Vec<String>,
+    upstreams: Vec<Host>,
 
     /// A registry that is spoken to over plain http, at whatever address. Repeatable.
     #[arg(long = "insecure", env = "WAVE_INSECURE", value_delimiter = ',', value_name = "HOST[:PORT]")]
-    insecure: Vec<String>,
+    insecure: Vec<Host>,
 
     /// Credentials for upstream registries: a docker `config.json` or podman `auth.json`.
     #[cfg(feature = "docker-config")]
@@ -47,25 +47,18 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// The registries that are named on the command line.
-    pub(crate) fn named_upstreams(&self) -> Result<Vec<Host>, Failure> {
-        let parse = |text: &String| text.parse::<Host>().map_err(Failure::from);
-        self.upstreams.iter().chain(&self.insecure).map(parse).collect()
+    pub(crate) fn named_upstreams(&self) -> impl Iterator<Item = &Host> {
+        self.upstreams.iter().chain(&self.insecure)
     }
 
     /// The leaf for all registries: named ones as told, all others over https at public addresses.
     pub(crate) fn upstreams(&self, transport: &Transport) -> Result<Upstreams, Failure> {
-        let mut upstreams = Upstreams::builder().any_host(true).transport(transport.clone());
+        let upstreams = upstreams::named(transport, &self.upstreams, &self.insecure).any_host(true);
         #[cfg(feature = "docker-config")]
-        if let Some(file) = &self.docker_config {
-            upstreams = upstreams.credentials(std::sync::Arc::new(DockerConfig::load_from(file)?));
-        }
-        for text in &self.upstreams {
-            upstreams = upstreams.upstream(Upstream::builder(text.parse()?).allow_host(text.parse()?));
-        }
-        for text in &self.insecure {
-            upstreams = upstreams
-                .upstream(Upstream::builder(text.parse()?).plain_http(true).allow_host(text.parse()?));
-        }
+        let upstreams = match &self.docker_config {
+            Some(file) => upstreams.credentials(std::sync::Arc::new(DockerConfig::load_from(file)?)),
+            None => upstreams,
+        };
         Ok(upstreams.build()?)
     }
 }

@@ -1,0 +1,18 @@
+//! The registries that are named on the command line, for the examples.
+
+use tower_oci::client::transport::Transport;
+use tower_oci::client::{Upstream, Upstreams, UpstreamsBuilder};
+use tower_oci::spec::name::Host;
+
+/// A leaf for registries over https and for others over plain http. All may be at private addresses, since they are
+/// named.
+pub(crate) fn named(transport: &Transport, secure: &[Host], insecure: &[Host]) -> UpstreamsBuilder {
+    let secure = secure.iter().map(|host| (host, false));
+    let insecure = insecure.iter().map(|host| (host, true));
+    secure.chain(insecure).fold(
+        Upstreams::builder().transport(transport.clone()),
+        |upstreams, (host, plain)| {
+            upstreams.upstream(Upstream::builder(host.clone()).plain_http(plain).allow_host(host.clone()))
+        },
+    )
+}
