@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed test is meant to stop")]
 
 mod blobs;
+mod manifests;
 mod origin;
+mod registry;

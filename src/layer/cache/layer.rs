@@ -7,6 +7,7 @@ use tower_layer::Layer;
 use super::account::Account;
 use super::blob::Transfers;
 use super::figures::{Counters, Figures};
+use super::manifest::Manifests;
 use super::service::Cache;
 use super::settings::{Abandoned, Settings, TagPattern};
 use super::visibility::Visibility;
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) account: Arc<Account>,
     pub(super) transfers: Transfers,
+    pub(super) manifests: Manifests,
 }
 
 impl Shared {
@@ -46,6 +48,7 @@ impl Shared {
             counters: Counters::default(),
             account: Arc::new(Account::new(settings.max_size)),
             transfers: Transfers::default(),
+            manifests: Manifests::new(settings.documents),
         })
     }
 }

@@ -23,9 +23,11 @@
 mod account;
 mod blob;
 mod figures;
+mod flight;
 mod layer;
 mod list;
 mod manifest;
+mod moment;
 mod scope;
 mod service;
 mod settings;

@@ -2,10 +2,10 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use super::moment::Moment;
 use super::scope::{Reader, Scope};
 use crate::spec::digest::Digest;
+use crate::spec::media_type::MediaType;
 use crate::store::recent::{Recent, lock};
 
 /// How many readers are remembered; each takes about 300 bytes. One that is forgotten is checked upstream again.
@@ -20,10 +20,28 @@ const CONTENT: usize = 64 * 1024;
 /// read the repository, and only if the upstream has answered this content *in that repository* before. That a manifest
 /// mentions a digest proves nothing: anybody can write one.
 pub(super) struct Visibility {
-    readers: Mutex<Recent<Reader, Instant>>,
-    content: Mutex<Recent<(Scope, Digest), ()>>,
+    readers: Mutex<Recent<Reader, Moment>>,
+    content: Mutex<Recent<(Scope, Digest), Shown>>,
     fresh: Duration,
     stale: Duration,
+}
+
+/// What the upstream has answered under a digest.
+///
+/// That something is there as a blob doesn't mean that it is a manifest as well, nor the other way round.
+#[derive(Clone, Debug, Default)]
+struct Shown {
+    is_blob: bool,
+    manifest: Option<Document>,
+}
+
+/// What a repository says of a manifest. Only the content itself is the same wherever it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Document {
+    pub(super) media_type: MediaType,
+    pub(super) size: u64,
+    /// Whether the content was looked at under this type: that of a `HEAD` is only said.
+    pub(super) is_checked: bool,
 }
 
 /// What is known of a reader and a repository.
@@ -48,32 +66,71 @@ impl Visibility {
     /// What is known of `reader`.
     pub(super) fn access(&self, reader: &Reader) -> Access {
         let Some(seen) = lock(&self.readers).get(reader).copied() else { return Access::Unknown };
-        match seen.elapsed() {
+        match seen.age() {
             age if age < self.fresh => Access::Granted,
             age if age < self.fresh.max(self.stale) => Access::Expired,
             _ => Access::Unknown,
         }
     }
 
-    /// What is known of `reader` and the content `digest` in that repository.
+    /// For how many seconds `reader` needs no check; below zero when it does.
+    pub(super) fn granted_for(&self, reader: &Reader) -> i64 {
+        let seen = lock(&self.readers).get(reader).copied();
+        seen.map_or(0, |seen| seen.left_of(self.fresh))
+    }
+
+    /// What is known of `reader` and the blob `digest` in that repository.
     pub(super) fn sees(&self, reader: &Reader, digest: Digest) -> Access {
         if self.has(&reader.scope, digest) { self.access(reader) } else { Access::Unknown }
     }
 
-    /// Whether the upstream has answered this content in that repository before, to whomever.
+    /// Whether the upstream has answered this blob in that repository before, to whomever.
     pub(super) fn has(&self, scope: &Scope, digest: Digest) -> bool {
-        lock(&self.content).get(&(scope.clone(), digest)).is_some()
+        lock(&self.content).get(&(scope.clone(), digest)).is_some_and(|shown| shown.is_blob)
+    }
+
+    /// What the upstream has said of this manifest in that repository before, to whomever.
+    pub(super) fn manifest(&self, scope: &Scope, digest: Digest) -> Option<Document> {
+        lock(&self.content).get(&(scope.clone(), digest))?.manifest.clone()
     }
 
     /// The upstream has answered `reader` now.
     pub(super) fn let_in(&self, reader: &Reader) {
-        lock(&self.readers).insert(reader.clone(), Instant::now(), 1);
+        lock(&self.readers).insert(reader.clone(), Moment::now(), 1);
     }
 
-    /// The upstream has answered `reader` with the content `digest` now.
+    /// The upstream has answered `reader` with the blob `digest` now.
     pub(super) fn saw(&self, reader: &Reader, digest: Digest) {
         self.let_in(reader);
-        lock(&self.content).insert((reader.scope.clone(), digest), (), 1);
+        self.change(&reader.scope, digest, |shown| shown.is_blob = true);
+    }
+
+    /// The upstream has answered `reader` with the manifest `digest` now.
+    pub(super) fn saw_manifest(&self, reader: &Reader, digest: Digest, document: Document) {
+        self.let_in(reader);
+        self.describe(&reader.scope, digest, document);
+    }
+
+    /// What is known of this manifest in that repository. What was checked isn't replaced by what is only said.
+    pub(super) fn describe(&self, scope: &Scope, digest: Digest, document: Document) {
+        self.change(scope, digest, |shown| {
+            let is_known = shown.manifest.as_ref().is_some_and(|known| known.is_checked);
+            if document.is_checked || !is_known {
+                shown.manifest = Some(document);
+            }
+        });
+    }
+
+    fn change(&self, scope: &Scope, digest: Digest, change: impl FnOnce(&mut Shown)) {
+        let key = (scope.clone(), digest);
+        let mut content = lock(&self.content);
+        let mut shown = content.get(&key).cloned().unwrap_or_default();
+        change(&mut shown);
+        match shown {
+            // What isn't there is asked for at anybody's will, and must not push out what is.
+            Shown { is_blob: false, manifest: None } => content.remove(&key),
+            shown => content.insert(key, shown, 1),
+        }
     }
 
     /// The upstream has turned `reader` away.
@@ -81,9 +138,14 @@ impl Visibility {
         lock(&self.readers).remove(reader);
     }
 
-    /// The content `digest` isn't in that repository any more.
+    /// The blob `digest` isn't in that repository any more.
     pub(super) fn gone(&self, scope: &Scope, digest: Digest) {
-        lock(&self.content).remove(&(scope.clone(), digest));
+        self.change(scope, digest, |shown| shown.is_blob = false);
+    }
+
+    /// The manifest `digest` isn't in that repository any more.
+    pub(super) fn gone_manifest(&self, scope: &Scope, digest: Digest) {
+        self.change(scope, digest, |shown| shown.manifest = None);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorCode, ErrorKind, RetryAfter};
 
 /// What something failed with, for all who waited for it.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(in crate::layer::cache) struct Failure {
     kind: ErrorKind,
     code: ErrorCode,
     status: StatusCode,
@@ -15,7 +15,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn error(&self) -> Error {
+    pub(in crate::layer::cache) fn error(&self) -> Error {
         let mut error = Error::new(self.kind, self.code, &self.message).with_status(self.status);
         if let Some(retry_after) = self.retry_after {
             error = error.with_retry_after(retry_after);

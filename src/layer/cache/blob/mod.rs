@@ -17,6 +17,7 @@ mod window;
 use http::Extensions;
 
 use self::ask::{Answer, Landing, Outcome};
+pub(super) use self::failure::Failure;
 use self::transfer::Phase;
 use self::transfers::Seat;
 pub(super) use self::transfers::Transfers;

@@ -1,0 +1,189 @@
+use std::sync::Arc;
+
+use http::Extensions;
+
+use super::ask::{self, Landing};
+use super::kept::{self, Tagged};
+use super::respond;
+use crate::error::{Error, ErrorKind};
+use crate::layer::cache::service::{Session, is_out_of_reach};
+use crate::layer::cache::visibility::Access;
+use crate::operation::{Forward, GetManifest, Manifest, Response, Warnings};
+use crate::spec::digest::Digest;
+use crate::spec::name::Reference;
+
+/// Answers what isn't answered from memory.
+pub(super) async fn answer(session: Session, asked: GetManifest) -> Result<Response, Error> {
+    if let Some(error) = kept::absent(&session, &asked.reference) {
+        return Err(error);
+    }
+    let access = session.shared.visibility.access(&session.reader);
+    let tag = asked.reference.tag();
+    let tagged = tag.and_then(|tag| session.shared.manifests.tagged(&session.reader.scope, tag));
+    let cold = Cold { session, asked, access, tagged };
+    match cold.answer().await? {
+        Some(response) => Ok(response),
+        None => {
+            tracing::warn!("a manifest is passed through: no more tasks may be started");
+            cold.session.pass(cold.asked, Forward::Bypass).await
+        }
+    }
+}
+
+/// A request that memory alone doesn't answer.
+struct Cold {
+    session: Session,
+    asked: GetManifest,
+    /// What was known of the reader when it came.
+    access: Access,
+    /// What was known of the tag when it was asked for.
+    tagged: Option<Tagged>,
+}
+
+/// What the upstream said, or what is said in its place. None when it couldn't be asked.
+type Outcome = Result<Option<Response>, Error>;
+
+impl Cold {
+    async fn answer(&self) -> Outcome {
+        if let Some(known) = kept::known(&self.session, &self.asked.reference) {
+            if let Some(manifest) = kept::manifest(&self.session, known.digest).await {
+                return Ok(Some(kept::answer(&self.session, &self.asked, manifest, known.ttl)));
+            }
+            if let Some(outcome) = self.content(known.digest).await {
+                return outcome;
+            }
+        } else if self.asks_first() {
+            let landed = match ask::ask(&self.session, &self.asked.reference, true).await {
+                Ok(Some(landed)) => landed,
+                Ok(None) => return Ok(None),
+                Err(error) => return self.stale(error).await.map(Some),
+            };
+            let digest = landed.0.manifest.digest;
+            if self.asked.head || self.asked.conditions.has(&digest) {
+                return Ok(Some(self.landed(landed, None)));
+            }
+            if let Some(manifest) = kept::manifest(&self.session, digest).await {
+                return Ok(Some(self.landed(landed, Some(manifest))));
+            }
+            if let Some(outcome) = self.content(digest).await {
+                return outcome;
+            }
+        }
+        match ask::ask(&self.session, &self.asked.reference, self.asked.head).await {
+            Ok(landed) => Ok(landed.map(|landed| self.landed(landed, None))),
+            Err(error) => self.stale(error).await.map(Some),
+        }
+    }
+
+    /// Whether a `HEAD` comes first, so that what is kept need not be fetched again: for a reader that the upstream has
+    /// let in before. For any other one the upstream is asked for what was asked here, so that nothing shows whether it
+    /// is kept.
+    fn asks_first(&self) -> bool {
+        let is_known = self.asked.reference.digest().is_none() && self.tagged.is_some();
+        self.asked.head || self.access == Access::Expired || self.access == Access::Granted && is_known
+    }
+
+    /// Fetches the content of what is known to be meant. None when that isn't there: then the tag means something else
+    /// by now, or the upstream was wrong about it.
+    async fn content(&self, digest: Digest) -> Option<Outcome> {
+        match ask::ask(&self.session, &digest.into(), false).await {
+            Ok(landed) => Some(Ok(landed.map(|landed| self.landed(landed, None)))),
+            Err(error) if error.kind() == ErrorKind::NotFound && self.asked.reference.tag().is_some() => {
+                if let Some(tag) = self.asked.reference.tag() {
+                    self.session.shared.manifests.untag(&self.session.reader.scope, tag);
+                }
+                None
+            }
+            Err(error) => Some(self.stale(error).await.map(Some)),
+        }
+    }
+
+    /// What was answered, with its content where that comes from elsewhere.
+    fn landed(&self, (landing, is_first): (Arc<Landing>, bool), kept: Option<Manifest>) -> Response {
+        let (session, counters) = (&self.session, &self.session.shared.counters);
+        let is_fetched = landing.manifest.content.is_some();
+        let manifest = kept.unwrap_or_else(|| landing.manifest.clone());
+        let mut status = match (landing.was_asked, self.is_stale()) {
+            (false, _) => session.hit(),
+            (true, true) => session.forwarded(Forward::Stale),
+            (true, false) => session.forwarded(Forward::Miss),
+        };
+        status.ttl = self.ttl();
+        status.collapsed = landing.was_asked && !is_first;
+        status.stored = landing.was_asked && is_first && is_fetched;
+        match (landing.was_asked, is_first) {
+            (false, _) => counters.hits.add(1),
+            (true, true) => counters.misses.add(1),
+            (true, false) => counters.collapsed.add(1),
+        }
+        respond(session, &self.asked, manifest, status, landing.facts.clone())
+    }
+
+    /// Whether what is known of it may not hold any more.
+    fn is_stale(&self) -> bool {
+        match (&self.asked.reference, self.tagged) {
+            (_, _) if self.access == Access::Unknown => false,
+            (Reference::Digest(_), _) => self.access == Access::Expired,
+            (Reference::Tag(_), None) => false,
+            (Reference::Tag(tag), Some(tagged)) => {
+                let fresh = self.session.shared.settings.fresh(tag);
+                self.access == Access::Expired || tagged.checked.age() >= fresh
+            }
+        }
+    }
+
+    /// For how long what the tag means now is fresh.
+    fn ttl(&self) -> Option<i64> {
+        let tag = self.asked.reference.tag()?;
+        let tagged = self.session.shared.manifests.tagged(&self.session.reader.scope, tag)?;
+        Some(tagged.checked.left_of(self.session.shared.settings.fresh(tag)))
+    }
+
+    /// What was known before, where the upstream can't be asked.
+    async fn stale(&self, error: Error) -> Result<Response, Error> {
+        match self.known_before(&error).await {
+            Some(response) => Ok(response),
+            None => Err(error),
+        }
+    }
+
+    async fn known_before(&self, error: &Error) -> Option<Response> {
+        let (session, shared) = (&self.session, &self.session.shared);
+        let access = shared.visibility.access(&session.reader);
+        if !is_out_of_reach(error) || access == Access::Unknown {
+            return None;
+        }
+        let granted_for = shared.visibility.granted_for(&session.reader);
+        let mut found = None;
+        match &self.asked.reference {
+            Reference::Digest(digest) => found = self.kept(*digest).await.map(|manifest| (manifest, None)),
+            Reference::Tag(tag) => {
+                let fresh = shared.settings.fresh(tag);
+                let meanings = self.tagged.iter().flat_map(Tagged::meanings);
+                for (digest, checked) in meanings.filter(|(_, checked)| checked.age() < shared.settings.stale)
+                {
+                    if let Some(manifest) = self.kept(digest).await {
+                        found = Some((manifest, Some(granted_for.min(checked.left_of(fresh)))));
+                        break;
+                    }
+                }
+            }
+        }
+        let (manifest, ttl) = found?;
+        shared.counters.stale.add(1);
+        let mut status = session.forwarded(Forward::Stale);
+        status.ttl = ttl;
+        let mut facts = Extensions::new();
+        facts.insert(Warnings::new([format!("stale: the upstream couldn't be asked: {error}")]));
+        Some(respond(session, &self.asked, manifest, status, facts))
+    }
+
+    /// The manifest `digest` as far as it was asked for.
+    async fn kept(&self, digest: Digest) -> Option<Manifest> {
+        if self.asked.head || self.asked.conditions.has(&digest) {
+            let document = self.session.shared.visibility.manifest(&self.session.reader.scope, digest)?;
+            return Some(Manifest::head(document.media_type, digest, document.size));
+        }
+        kept::manifest(&self.session, digest).await
+    }
+}
