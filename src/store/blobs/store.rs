@@ -131,8 +131,8 @@ pub trait BlobWriter: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `Corrupt` when digest or size don't agree, and when the store is full or out of order. In each case the content
-    /// is given up.
+    /// `Corrupt` when digest or size don't agree: then the content is given up. Anything else when the store is full or
+    /// out of order: then whoever holds the spool may still be able to read what was written.
     fn commit(self: Box<Self>, digest: Digest, size: u64) -> BoxFuture<'static, Result<(), Error>>;
 
     /// Gives the content up: reads of the spool fail from now on. Dropping the writer does the same, on the spot.

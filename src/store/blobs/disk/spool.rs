@@ -36,6 +36,8 @@ enum Phase {
     /// Writing failed, with these words. What is there can be read.
     Failed(String),
     Committed,
+    /// It couldn't be committed. Whoever holds the spool can read what is there.
+    LetGo,
     GivenUp,
 }
 
@@ -93,10 +95,18 @@ impl DiskSpool {
         }
     }
 
+    /// Takes no more. What is there stays for those who follow: the content may be right, and only the disk at fault.
+    pub(super) fn let_go(&self) {
+        let mut state = self.lock();
+        if let Phase::Open | Phase::Failed(_) = state.phase {
+            state.phase = Phase::LetGo;
+        }
+    }
+
     /// Answers false when there is nothing to give up.
     pub(super) fn give_up(&self) -> bool {
         let mut state = self.lock();
-        if let Phase::Committed | Phase::GivenUp = state.phase {
+        if let Phase::Committed | Phase::LetGo | Phase::GivenUp = state.phase {
             return false;
         }
         state.phase = Phase::GivenUp;
@@ -138,7 +148,7 @@ impl State {
         match &self.phase {
             Phase::Open => Ok(()),
             Phase::Failed(words) => Err(Error::unavailable(words)),
-            Phase::Committed | Phase::GivenUp => Err(given_up()),
+            Phase::Committed | Phase::LetGo | Phase::GivenUp => Err(given_up()),
         }
     }
 

@@ -282,6 +282,20 @@ async fn a_disk_that_fails_gives_errors_and_nothing_stays() {
     assert!(!store.remove(other).await.unwrap());
     assert_eq!(partials(root.path()), [""; 0]);
 
+    // Who follows can read it all the same: it may be right.
+    let large = self::content(600_000);
+    let other = Digest::sha256(&large);
+    let shard = root.path().join("blobs/sha256").join(&other.hex()[..2]);
+    fs::write(&shard, "").unwrap();
+    let mut writer = store.create(Algorithm::Sha256, None).await.unwrap();
+    let spool = writer.spool();
+    writer.write(large.slice(..500_000)).await.unwrap();
+    writer.write(large.slice(500_000..)).await.unwrap();
+    assert_eq!(writer.commit(other, 600_000).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(partials(root.path()), [""; 0]);
+    assert_eq!(spool.read_back(1, 100_000).await.unwrap(), large.slice(1..100_001));
+    assert_eq!(spool.read_back(599_990, 100).await.unwrap(), large.slice(599_990..));
+
     let error = DiskBlobs::open(&shard).await.unwrap_err();
     let text =
         format!("the blob store's disk: opening `{}` failed: Not a directory (os error 20)", shard.display());

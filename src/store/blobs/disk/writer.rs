@@ -11,7 +11,7 @@ use super::Inner;
 use super::layout::{failed, make_directory, private_file, read_at, remove_file, write_at};
 use super::read::PIECE;
 use super::spool::DiskSpool;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::operation::BoxFuture;
 use crate::rt::blocking;
 use crate::spec::digest::{Algorithm, Digest, Hasher};
@@ -113,6 +113,12 @@ impl Shared {
         Ok(())
     }
 
+    /// Removes the file, whose content stays readable for those who follow.
+    fn let_go(&self) {
+        self.spool.let_go();
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner).partial = None;
+    }
+
     /// Removes the file, and waits for that if another thread writes it now; else that thread does it.
     fn give_up(&self, wait: bool) {
         if !self.spool.give_up() {
@@ -212,8 +218,10 @@ impl BlobWriter for DiskWriter {
             let shared = Arc::clone(&self.0);
             let committed = move || {
                 let committed = shared.commit(digest, size);
-                if committed.is_err() {
-                    shared.give_up(true);
+                match &committed {
+                    Err(error) if error.kind() == ErrorKind::Corrupt => shared.give_up(true),
+                    Err(_) => shared.let_go(),
+                    Ok(()) => {}
                 }
                 committed
             };
