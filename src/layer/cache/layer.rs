@@ -152,7 +152,8 @@ impl CacheLayer {
         self.set(|this| (this.settings.detached, this.settings.detached_bytes) = (transfers, bytes))
     }
 
-    /// How long a transfer waits for the next bytes (default: 60 s). There is no limit on the whole.
+    /// How long a transfer waits for the next bytes (default: 90 s, so that an upstream that stalls for 60 s can be asked
+    /// for the rest). There is no limit on the whole.
     #[must_use]
     pub fn read_timeout(self, time: Duration) -> Self {
         self.set(|this| this.settings.read_timeout = time)

@@ -45,7 +45,8 @@ impl Default for Settings {
             abandoned: Abandoned::GoesOn,
             detached: 16,
             detached_bytes: 16 * 1024 * 1024 * 1024,
-            read_timeout: Duration::from_secs(60),
+            // Longer than upstreams wait for bytes (60 s) and then for the headers of the rest.
+            read_timeout: Duration::from_secs(90),
         }
     }
 }
