@@ -15,6 +15,7 @@ mod transfers;
 mod window;
 
 use http::Extensions;
+use http_body_util::BodyExt as _;
 
 use self::ask::{Answer, Landing, Outcome};
 pub(super) use self::failure::Failure;
@@ -23,12 +24,14 @@ use self::transfers::Seat;
 pub(super) use self::transfers::Transfers;
 use super::service::{Session, is_out_of_reach};
 use super::visibility::Access;
+use crate::body::Body;
 use crate::error::{Error, ErrorCode, ErrorKind};
 use crate::operation::{
     Blob, BlobContent, BlobPart, CacheStatus, Forward, GetBlob, Response, Verified, Warnings,
 };
 use crate::spec::digest::Digest;
 use crate::spec::range::Satisfied;
+use crate::store::blobs::counted;
 use crate::store::recent::lock;
 
 pub(super) async fn answer(session: Session, asked: GetBlob) -> Result<Response, Error> {
@@ -40,11 +43,11 @@ pub(super) async fn answer(session: Session, asked: GetBlob) -> Result<Response,
     match ask::ask(&session, &asked, is_granted).await? {
         Answer::Full => {
             tracing::warn!(digest = %asked.digest, "a blob is passed through: no more tasks may be started");
-            session.pass(asked, Forward::Bypass).await
+            pass(&session, asked).await
         }
         Answer::Transfer(seat) => match follow(&session, &asked, seat).await? {
             Some(blob) => Ok(collapsed(&session, Extensions::new(), blob, Forward::Miss)),
-            None => session.pass(asked, Forward::Bypass).await,
+            None => pass(&session, asked).await,
         },
         Answer::Landed(landing, is_first) => landed(session, asked, &landing, access, is_first).await,
     }
@@ -103,7 +106,7 @@ async fn landed(
         Outcome::Passed(response) => {
             let is_plain = asked.range.is_none() && asked.conditions == Default::default();
             let response = if is_plain { lock(response).take() } else { None };
-            let Some(response) = response else { return session.pass(asked, Forward::Bypass).await };
+            let Some(response) = response else { return pass(&session, asked).await };
             session.shared.counters.passed.add(1);
             return Ok(session.marked(response.erase(), session.forwarded(Forward::Bypass)));
         }
@@ -120,7 +123,7 @@ async fn landed(
             }
             Ok(response)
         }
-        None => session.pass(asked, Forward::Bypass).await,
+        None => pass(&session, asked).await,
     }
 }
 
@@ -167,6 +170,28 @@ async fn follow(session: &Session, asked: &GetBlob, seat: Seat) -> Result<Option
         // Several parts of what isn't there yet would each wait for their bytes, in the order of the request.
         _ => Blob::whole(digest, size, follow::follow(session, seat, None)),
     }))
+}
+
+/// Hands the request on as it is: the answer isn't kept.
+async fn pass(session: &Session, asked: GetBlob) -> Result<Response, Error> {
+    session.shared.counters.passed.add(1);
+    let head = asked.head;
+    let mut response = session.ask(asked, |_| {}).await?;
+    // Nobody below may have checked it. Of a part only the length can be.
+    let is_verified = response.extensions().get::<Verified>().is_some();
+    let blob = response.reply_mut();
+    match &mut blob.content {
+        BlobContent::Whole(body) if !head && !is_verified => {
+            *body = std::mem::take(body).verified(blob.digest, blob.size)?;
+            response.extensions_mut().insert(Verified::new());
+        }
+        BlobContent::Part(part) => {
+            let pieces = std::mem::take(&mut part.body).into_data_stream();
+            part.body = Body::new(counted(pieces, blob.digest, part.range.length()));
+        }
+        _ => {}
+    }
+    Ok(session.marked(response.erase(), session.forwarded(Forward::Bypass)))
 }
 
 fn not_modified(digest: Digest, size: Option<u64>) -> Blob {
