@@ -1,8 +1,18 @@
 //! The cache over an upstream that is watched: what readers get, what the upstream is asked, and what is kept.
 #![cfg(all(feature = "client", feature = "disk", feature = "testing"))]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed test is meant to stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed test is meant to stop"
+)]
 
+mod answers;
 mod blobs;
+mod faults;
+mod flawed;
+mod leaving;
 mod manifests;
 mod origin;
 mod registry;
+mod spool;

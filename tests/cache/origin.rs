@@ -1,10 +1,11 @@
 //! An upstream that does as a test tells it, and writes down what it is asked.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http_body_util::BodyExt as _;
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use tower_oci::operation::{
 };
 use tower_oci::spec::digest::Digest;
 use tower_oci::spec::range::{Ranges, Satisfied};
+use tower_oci::store::blobs::BlobStore;
 
 pub(crate) const REPOSITORY: &str = "team/app";
 
@@ -41,6 +43,7 @@ struct Inner {
     /// Up to where blobs come.
     released: watch::Sender<usize>,
     frame: AtomicUsize,
+    ignores_ranges: AtomicBool,
     tells_size: bool,
     refusal: Mutex<Option<Refusal>>,
 }
@@ -66,6 +69,7 @@ impl Origin {
             seen: Mutex::default(),
             released: watch::Sender::new(usize::MAX),
             frame: AtomicUsize::new(16 * 1024),
+            ignores_ranges: AtomicBool::new(false),
             tells_size,
             refusal: Mutex::default(),
         }))
@@ -75,6 +79,11 @@ impl Origin {
     pub(crate) fn frames(self, bytes: usize) -> Self {
         self.0.frame.store(bytes, Ordering::Relaxed);
         self
+    }
+
+    /// Answers with whole blobs, whatever is asked for.
+    pub(crate) fn ignore_ranges(&self) {
+        self.0.ignores_ranges.store(true, Ordering::Relaxed);
     }
 
     /// Blobs come up to here from now on.
@@ -132,7 +141,8 @@ impl Origin {
         if asked.head {
             return Ok(Response::new(Blob::head(digest, Some(size)).into()));
         }
-        let satisfied = asked.range.map_or(Satisfied::Whole, |range| range.resolve(size));
+        let range = asked.range.filter(|_| !self.0.ignores_ranges.load(Ordering::Relaxed));
+        let satisfied = range.map_or(Satisfied::Whole, |range| range.resolve(size));
         let reply = match satisfied {
             Satisfied::One(range) => {
                 let body = self.body(blob, range.first() as usize, range.last() as usize + 1);
@@ -213,4 +223,30 @@ pub(crate) fn body(blob: Blob) -> Body {
 
 pub(crate) async fn collect(body: Body) -> Result<Bytes, Error> {
     body.collect().await.map(|all| all.to_bytes())
+}
+
+/// What comes of a body before it waits.
+pub(crate) async fn available(body: &mut Body) -> Bytes {
+    let mut all = BytesMut::new();
+    while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_millis(1), body.frame()).await {
+        all.extend_from_slice(frame.unwrap().data_ref().unwrap());
+    }
+    all.freeze()
+}
+
+/// Waits until everything else has done what it can do.
+pub(crate) async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// What a client is told: status, code, message.
+pub(crate) fn told<T>(result: Result<T, Error>) -> (u16, &'static str, String) {
+    match result {
+        Ok(_) => panic!("no error"),
+        Err(error) => (error.status().as_u16(), error.code().as_str(), error.to_string()),
+    }
+}
+
+pub(crate) async fn kept(store: &dyn BlobStore) -> Vec<Digest> {
+    store.list(None, 1000).await.unwrap().into_iter().map(|blob| blob.digest).collect()
 }
