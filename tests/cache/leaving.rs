@@ -1,14 +1,22 @@
 //! Readers that leave, upstreams that stop, and tasks that end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout};
+use tower::{Layer as _, service_fn};
+use tower_oci::body::Body;
+use tower_oci::error::Error;
 use tower_oci::layer::cache::{Abandoned, CacheLayer};
+use tower_oci::operation::{Blob, Request, Response};
 use tower_oci::rt::Tasks;
 use tower_oci::spec::digest::Digest;
-use tower_oci::store::blobs::{BlobStore as _, MemoryBlobs};
+use tower_oci::store::blobs::{BlobStore as _, DiskBlobs, MemoryBlobs};
 
 use crate::origin::*;
 
@@ -20,10 +28,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(
-        blobs: impl IntoIterator<Item = bytes::Bytes>,
-        set: impl FnOnce(CacheLayer) -> CacheLayer,
-    ) -> Self {
+    fn new(blobs: impl IntoIterator<Item = Bytes>, set: impl FnOnce(CacheLayer) -> CacheLayer) -> Self {
         let (store, tasks) = (MemoryBlobs::with_capacity(1 << 26), Tasks::new());
         let layer = set(CacheLayer::new(store.clone()).tasks(tasks.clone()));
         Self { origin: Origin::new(blobs), store, tasks, layer }
@@ -206,4 +211,74 @@ async fn an_upstream_that_stops_is_given_up_after_a_while() {
     scene.origin.release(usize::MAX);
     assert!(read(&cache, whole(digest)).await.unwrap() == blob);
     assert_eq!(scene.origin.seen(), [get(digest), get(digest)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_panics_ends_those_who_wait_and_nothing_else() {
+    let digest = Digest::sha256(b"");
+    for in_body in [false, true] {
+        let (tasks, store) = (Tasks::new(), MemoryBlobs::with_capacity(1 << 24));
+        let layer = CacheLayer::new(store).tasks(tasks.clone());
+        let cache = layer.layer(service_fn(move |_: Request| async move {
+            tokio::task::yield_now().await;
+            assert!(in_body, "the upstream panics");
+            let first = stream::iter([Ok::<_, Error>(Bytes::from_static(b"first"))]);
+            let then = stream::once(async { panic!("the body panics") });
+            let body = Body::from_stream(first.chain(then));
+            Ok::<_, Error>(Response::new(Blob::whole(digest, Some(100), body).into()))
+        }));
+        let reads = join_all((0..3).map(async |_| told(read(&cache, whole(digest)).await)));
+        let message = match in_body {
+            true => format!("the transfer of {digest} was ended"),
+            false => format!("the request for {digest} was ended"),
+        };
+        let reads = timeout(Duration::from_secs(1), reads).await.unwrap();
+        assert_eq!(reads, vec![(503, "UNSUPPORTED", message); 3]);
+        assert_eq!((tasks.running(), layer.figures().transfers), (0, 0));
+    }
+}
+
+/// Readers that come and go on several threads, over a disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_storm_leaves_nothing_behind() {
+    let root = tempfile::tempdir().unwrap();
+    let store = DiskBlobs::open(root.path()).await.unwrap();
+    let blobs: Vec<_> = [1000, 200_000, 400_000, 600_000].map(content).into();
+    for round in 0..12_usize {
+        let (tasks, origin) = (Tasks::new(), Origin::new(blobs.clone()).frames(7_000));
+        let policy = if round % 2 == 0 { Abandoned::GoesOn } else { Abandoned::IsDropped };
+        let layer =
+            CacheLayer::new(store.clone()).tasks(tasks.clone()).abandoned(policy).detached(1, 1 << 20);
+        let cache = origin.cached(&layer);
+        let (readers, fine) = (Tasks::new(), Arc::new(AtomicUsize::new(0)));
+        for reader in 0..48_usize {
+            let (cache, blob) = (cache.clone(), blobs[(reader + round) % 4].clone());
+            let (digest, fine) = (Digest::sha256(&blob), Arc::clone(&fine));
+            readers.spawn(async move {
+                let leaves = (reader % 3 == 0).then_some(reader * 9_000);
+                let mut body = body(ask(&cache, whole(digest)).await.unwrap().0);
+                let mut all = Vec::new();
+                while let Some(frame) = body.frame().await {
+                    all.extend_from_slice(frame.unwrap().data_ref().unwrap());
+                    if leaves.is_some_and(|leaves| all.len() > leaves) {
+                        break;
+                    }
+                    if reader % 5 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                let is_all = leaves.is_some() || all.len() == blob.len();
+                assert!(is_all && blob.starts_with(&all), "{reader} in round {round}");
+                fine.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        assert!(readers.shutdown(Duration::from_secs(60)).await, "somebody hangs");
+        assert_eq!(fine.load(Ordering::Relaxed), 48);
+        assert!(tasks.shutdown(Duration::from_secs(60)).await, "a transfer hangs");
+        assert_eq!(layer.figures().transfers, 0);
+        for digest in kept(&store).await {
+            assert!(store.remove(digest).await.unwrap());
+        }
+    }
+    assert_eq!(store.fsck().await.unwrap().damaged.len(), 0);
 }
