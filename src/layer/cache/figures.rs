@@ -38,7 +38,6 @@ pub(super) struct Counters {
     pub(super) passed: Counter,
     pub(super) bytes_fetched: Counter,
     pub(super) bytes_served: Counter,
-    pub(super) evicted: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +48,7 @@ impl Counter {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
-    fn value(&self) -> u64 {
+    pub(super) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -64,7 +63,6 @@ impl Counters {
             passed: self.passed.value(),
             bytes_fetched: self.bytes_fetched.value(),
             bytes_served: self.bytes_served.value(),
-            evicted: self.evicted.value(),
             ..Figures::default()
         }
     }

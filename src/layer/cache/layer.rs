@@ -46,7 +46,7 @@ impl Shared {
             tasks: tasks.clone(),
             visibility: Visibility::new(settings.visible, settings.stale),
             counters: Counters::default(),
-            account: Arc::new(Account::new(settings.max_size)),
+            account: Arc::new(Account::new(settings, Arc::clone(store), tasks.clone())),
             transfers: Transfers::default(),
             manifests: Manifests::new(settings.documents),
         })
@@ -89,7 +89,8 @@ impl CacheLayer {
         self.set(|this| this.settings.max_blob = Some(bytes))
     }
 
-    /// How many bytes stay free where the store is, where it can tell (default: 0).
+    /// How many bytes stay free where the store is, where [it can tell](BlobStore::free_space) (default: 0). What was not
+    /// read for longest goes first; where that isn't enough, blobs are passed through.
     #[must_use]
     pub fn free_space(self, bytes: u64) -> Self {
         self.set(|this| this.settings.free_space = bytes)
@@ -179,6 +180,7 @@ impl Shared {
             transfers: self.transfers.running(),
             blobs: kept.blobs,
             bytes: kept.bytes,
+            evicted: self.account.evicted(),
             ..self.counters.figures()
         }
     }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -96,6 +97,15 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// When the store is out of order.
     fn usage(&self) -> BoxFuture<'_, Result<Usage, Error>>;
+
+    /// How many bytes more may come in, as far as the store can tell. Others may use them up first.
+    ///
+    /// # Errors
+    ///
+    /// When the store is out of order.
+    fn free_space(&self) -> BoxFuture<'_, Result<Option<u64>, Error>> {
+        Box::pin(ready(Ok(None)))
+    }
 
     /// Up to `max` blobs in the order of their digests, from the first `after` that one; fewer only at the end.
     ///

@@ -183,6 +183,19 @@ impl Inner {
         scanned.map(|()| usage).map_err(listing_failed)
     }
 
+    /// What the file system has left for this user.
+    #[cfg(unix)]
+    fn free_space(&self) -> Result<Option<u64>, Error> {
+        let found = rustix::fs::statvfs(self.layout.root());
+        let found = found.map_err(|error| failed("asking for free space", error.into()))?;
+        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+    }
+
+    #[cfg(not(unix))]
+    fn free_space(&self) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
+
     fn list(&self, after: Option<Digest>, max: usize) -> Result<Vec<BlobInfo>, Error> {
         let mut listed = Vec::new();
         if max > 0 {
@@ -232,6 +245,10 @@ impl BlobStore for DiskBlobs {
 
     fn usage(&self) -> BoxFuture<'_, Result<Usage, Error>> {
         Box::pin(self.run(Inner::usage))
+    }
+
+    fn free_space(&self) -> BoxFuture<'_, Result<Option<u64>, Error>> {
+        Box::pin(self.run(Inner::free_space))
     }
 
     fn list(&self, after: Option<Digest>, max: usize) -> BoxFuture<'_, Result<Vec<BlobInfo>, Error>> {

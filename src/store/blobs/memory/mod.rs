@@ -130,6 +130,11 @@ impl BlobStore for MemoryBlobs {
         Box::pin(ready(Ok(self.inner.usage())))
     }
 
+    fn free_space(&self) -> BoxFuture<'_, Result<Option<u64>, Error>> {
+        let free = self.inner.budget.capacity().saturating_sub(self.inner.budget.used());
+        Box::pin(ready(Ok(Some(free.saturating_sub(Self::OVERHEAD)))))
+    }
+
     fn list(&self, after: Option<Digest>, max: usize) -> BoxFuture<'_, Result<Vec<BlobInfo>, Error>> {
         Box::pin(ready(Ok(self.inner.list(after, max))))
     }
@@ -166,7 +171,9 @@ mod tests {
     async fn a_full_store_says_so_and_keeps_what_it_has() {
         let store = MemoryBlobs::with_capacity(2 * MemoryBlobs::OVERHEAD + 8);
         let digest = Digest::sha256(b"12345");
+        assert_eq!(store.free_space().await.unwrap(), Some(MemoryBlobs::OVERHEAD + 8));
         store.put(digest, None, "12345".into()).await.unwrap();
+        assert_eq!(store.free_space().await.unwrap(), Some(3));
         let error = store.put(Digest::sha256(b"1234"), None, "1234".into()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         let full = "the blob store is full: it holds 517 of 1032 bytes, and 516 more were to be kept";
@@ -186,6 +193,7 @@ mod tests {
             "MemoryBlobs { usage: Usage { blobs: 2, bytes: 8 }, capacity: 1032 }"
         );
         store.create(Algorithm::Sha256, None).await.unwrap_err();
+        assert_eq!(store.free_space().await.unwrap(), Some(0));
         assert_eq!(store.get(digest, None).await.unwrap().unwrap().body.read(9).await.unwrap(), "12345");
     }
 
