@@ -1,11 +1,9 @@
 //! The harness by itself: what the other tests stand on is sound before the service stands between.
 
-use serde_json::Value;
-
 use crate::client::containerd::Containerd;
 use crate::client::skopeo::{Skopeo, Take};
-use crate::support::agree::check;
-use crate::support::image::{Kind, all, digest, image};
+use crate::support::agree::{check, check_whole};
+use crate::support::image::{Kind, all, image};
 use crate::support::registry::{PASSWORD, Registry, USER};
 use crate::support::token::TokenService;
 
@@ -16,17 +14,7 @@ fn the_registry_serves_the_images_as_they_were_made() {
     let skopeo = Skopeo::new();
     for image in all() {
         let copied = skopeo.copy(&registry.name(image), Take::All, image.kind.name());
-        let root = copied.root();
-        assert_eq!(digest(&root), digest(&image.root().bytes));
-        if image.kind.platforms() == 1 {
-            check(image.kind, &root, |digest| copied.blob(digest), None);
-            continue;
-        }
-        let index: Value = serde_json::from_slice(&root).unwrap();
-        for entry in &index["manifests"].as_array().unwrap()[..image.kind.platforms()] {
-            let manifest = copied.manifest(entry["digest"].as_str().unwrap());
-            check(image.kind, &manifest, |digest| copied.blob(digest), None);
-        }
+        check_whole(image, &copied);
     }
 }
 

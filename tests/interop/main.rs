@@ -1,11 +1,11 @@
 //! Interoperation: real clients pull, through the whole service, images that a real registry keeps.
 //!
 //! Each test starts what it needs on loopback, in a temporary directory of its own: `docker-registry`
-//! as upstream, the example `wave` in front of it, and the client with a private configuration. A
+//! as upstream, the example `wave` or `mirror` in front of it, and the client with a private configuration. A
 //! client that isn't installed is a visible skip, or a failure where `TOWER_OCI_REQUIRE_CLIENTS=1`.
 //!
-//! `cargo test --all-features` builds the example as well. `cargo test --test interop` doesn't, and runs
-//! what lies there from an earlier build: `cargo build --all-features --example wave` goes before it.
+//! `cargo test --all-features` builds the examples as well. `cargo test --test interop` doesn't, and runs
+//! what lies there from an earlier build: `cargo build --all-features --examples` goes before it.
 
 #![cfg(all(target_os = "linux", feature = "client", feature = "wave"))]
 #![expect(
@@ -24,3 +24,4 @@ mod client;
 mod credentials;
 mod harness;
 mod matrix;
+mod mirror;

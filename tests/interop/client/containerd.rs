@@ -53,16 +53,22 @@ impl Containerd {
 
     /// Pulls an image of any host from a mirror, which is told that host as `?ns=`.
     pub(crate) fn pull_mirrored(&self, image: &str, mirror: SocketAddr) {
-        let (host, _) = image.split_once('/').unwrap();
-        self.room.write(
-            &format!("hosts/{host}/hosts.toml"),
-            format!(
-                "server = \"http://{mirror}\"\n\
-                 [host.\"http://{mirror}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
-            ),
+        let hosts_toml = format!(
+            "server = \"http://{mirror}\"\n\
+             [host.\"http://{mirror}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
         );
+        self.pull_by(image, &hosts_toml);
+    }
+
+    /// Pulls an image from where the `hosts.toml` of its host says, and gives the digest that its name stands for.
+    pub(crate) fn pull_by(&self, image: &str, hosts_toml: &str) -> String {
+        let (host, _) = image.split_once('/').unwrap();
+        self.room.write(&format!("hosts/{host}/hosts.toml"), hosts_toml);
         let hosts = self.room.join("hosts");
         run(self.ctr().args(["images", "pull", "--hosts-dir"]).arg(hosts).arg(image));
+        let listed = run(self.ctr().args(["images", "ls", &format!("name=={image}")]));
+        let digest = listed.split_whitespace().find(|word| word.starts_with("sha256:"));
+        digest.unwrap_or_else(|| panic!("no digest in {listed}")).to_owned()
     }
 
     /// Runs a script in a new container of an image that was pulled, and gives what it prints.

@@ -46,6 +46,13 @@ impl Containers {
         Self { room }
     }
 
+    /// With settings that say which registry has a mirror where.
+    pub(crate) fn behind(registries: &str) -> Self {
+        let containers = Self::new();
+        containers.room.write("registries.conf", registries);
+        containers
+    }
+
     pub(crate) fn room(&self) -> &Room {
         &self.room
     }

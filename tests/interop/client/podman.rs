@@ -13,6 +13,16 @@ impl Podman {
         Self { containers: Containers::new() }
     }
 
+    /// With settings that say which registry has a mirror where.
+    pub(crate) fn behind(registries: &str) -> Self {
+        Self { containers: Containers::behind(registries) }
+    }
+
+    /// Pulls an image as the settings of registries say, and gives its id.
+    pub(crate) fn pull_mirrored(&self, image: &str) -> String {
+        run(self.containers.command("podman").args(["pull", "--quiet", image])).trim().to_owned()
+    }
+
     /// Pulls an image over plain HTTP, and gives its id: the hex digits of its config's digest.
     pub(crate) fn pull(&self, image: &str) -> String {
         run(self.containers.command("podman").args(["pull", "--quiet", "--tls-verify=false", image]))

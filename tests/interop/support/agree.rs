@@ -5,7 +5,8 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
-use crate::support::image::{DOCKER_GZIP, Kind, OCI_GZIP, OCI_ZSTD, VARIABLE, digest};
+use crate::client::skopeo::Copied;
+use crate::support::image::{DOCKER_GZIP, Image, Kind, OCI_GZIP, OCI_ZSTD, VARIABLE, digest};
 use crate::support::layer::Layer;
 
 /// Checks one platform's image: its documents and layers agree with each other, and it is what its
@@ -47,6 +48,20 @@ pub(crate) fn check(kind: Kind, manifest: &[u8], blob: impl Fn(&str) -> Vec<u8>,
         "{}",
         kind.name()
     );
+}
+
+/// Checks a copy of all of an image: each document and each layer is the one that was pushed, and they agree.
+pub(crate) fn check_whole(image: &Image, copied: &Copied) {
+    let root = copied.root();
+    assert_eq!(digest(&root), digest(&image.root().bytes), "{}", image.kind.name());
+    if image.kind.platforms() == 1 {
+        return check(image.kind, &root, |digest| copied.blob(digest), None);
+    }
+    let index: Value = serde_json::from_slice(&root).unwrap();
+    for entry in &index["manifests"].as_array().unwrap()[..image.kind.platforms()] {
+        let manifest = copied.manifest(entry["digest"].as_str().unwrap());
+        check(image.kind, &manifest, |digest| copied.blob(digest), None);
+    }
 }
 
 /// The bytes that a descriptor stands for, after a look at their digest and size.

@@ -8,6 +8,7 @@ pub(crate) mod embedded;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod layer;
+pub(crate) mod mirror;
 pub(crate) mod process;
 pub(crate) mod push;
 pub(crate) mod registry;

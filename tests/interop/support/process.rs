@@ -105,6 +105,14 @@ impl Daemon {
         }
     }
 
+    /// Sends a signal to the program, if it still runs.
+    pub(crate) fn signal(&mut self, name: &str) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let pid = self.child.id().to_string();
+            let _ = Command::new("sh").args(["-c", "kill -s \"$1\" \"$0\"", &pid, name]).status();
+        }
+    }
+
     /// All output so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
@@ -114,10 +122,7 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         // Asked first, so that the container daemons can unmount and end what they started.
-        let pid = self.child.id().to_string();
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).status();
-        }
+        self.signal("TERM");
         if wait(&mut self.child, END_LIMIT).is_none() {
             let _ = self.child.kill();
             let _ = self.child.wait();

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
+use crate::support::http::send;
 use crate::support::image::{Image, all};
 use crate::support::process::Daemon;
 use crate::support::push;
@@ -20,6 +21,8 @@ pub(crate) struct Registry {
     pub(crate) address: SocketAddr,
     /// What a push has to send.
     authorization: Option<String>,
+    /// How often the log was waited for.
+    settled: usize,
     daemon: Daemon,
     _room: Room,
 }
@@ -71,6 +74,22 @@ impl Registry {
         format!("{}/{}", self.address, image.name())
     }
 
+    /// All reads so far but pings, as `GET <path>`, sorted.
+    ///
+    /// # Panics
+    ///
+    /// When it wasn't this crate that asked.
+    pub(crate) fn reads(&mut self) -> Vec<String> {
+        // A line is written after its answer went out: that of one more request comes after the others'.
+        self.settled += 1;
+        let settled = format!("/v2/?settled={}", self.settled);
+        send(self.address, "GET", &settled, &[], &[]);
+        let log = self.daemon.ready(|log| log.contains(&settled).then(|| log.to_owned()));
+        let mut reads: Vec<String> = log.lines().filter_map(read).collect();
+        reads.sort();
+        reads
+    }
+
     /// The access log so far.
     pub(crate) fn log(&self) -> String {
         self.daemon.log()
@@ -97,7 +116,30 @@ impl Registry {
             let (_, rest) = log.split_once("listening on ")?;
             rest.split(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).next()?.parse().ok()
         });
-        Self { address, authorization, daemon, _room: room }
+        Self { address, authorization, settled: 0, daemon, _room: room }
+    }
+}
+
+/// The read that a line of the log tells of.
+fn read(line: &str) -> Option<String> {
+    let (method, path) = (field(line, "http.request.method")?, field(line, "http.request.uri")?);
+    if !line.contains("msg=\"response completed")
+        || !["GET", "HEAD"].contains(&method)
+        || path.starts_with("/v2/?")
+    {
+        return None;
+    }
+    let agent = field(line, "http.request.useragent");
+    assert!(agent.is_some_and(|agent| agent.starts_with("tower-oci/")), "a client asked by itself: {line}");
+    (path != "/v2/").then(|| format!("{method} {path}"))
+}
+
+/// The value of `name=value` or `name="value"` in a line.
+fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(&format!(" {name}="))?;
+    match rest.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => rest.split(' ').next(),
     }
 }
 
