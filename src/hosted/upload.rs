@@ -122,7 +122,8 @@ fn expected(chunk: &Chunk, start: u64) -> Result<Option<u64>, Error> {
     {
         let message =
             format!("the chunk starts at {}, but {start} bytes of the upload have come", range.first());
-        return Err(Error::new(ErrorKind::RangeNotSatisfiable, ErrorCode::BlobUploadInvalid, message));
+        let error = Error::new(ErrorKind::RangeNotSatisfiable, ErrorCode::BlobUploadInvalid, message);
+        return Err(error.with_content_size(start));
     }
     match (chunk.range.map(|range| range.length()), chunk.length) {
         (Some(range), Some(length)) if range != length => Err(Error::invalid(
