@@ -19,16 +19,32 @@ struct Resource {
 const WRITING: [&str; 3] = ["push", "delete", "*"];
 
 impl Scopes {
-    /// What an operation needs: nothing for a ping.
+    /// What an operation needs: nothing for a ping; to mount a blob, also to pull from where it is.
     pub(in crate::client) fn of(operation: &Operation) -> Self {
         let actions: &[&str] = match operation.access() {
             Access::Pull => &["pull"],
             Access::Push => &["pull", "push"],
-            Access::Delete => &["delete", "pull"],
+            Access::Delete => &["delete"],
             Access::Catalog => return Self::one("registry", "catalog", &["*"]),
             Access::Ping => &[],
         };
-        operation.repository().map_or_else(Self::default, |repository| Self::repository(repository, actions))
+        let mut scopes = operation
+            .repository()
+            .map_or_else(Self::default, |repository| Self::repository(repository, actions));
+        if let Operation::StartUpload(start) = operation
+            && let Some(from) = start.mount.as_ref().and_then(|mount| mount.from.as_ref())
+        {
+            scopes = scopes.and(Self::repository(from, &["pull"]));
+        }
+        scopes
+    }
+
+    /// These and those.
+    pub(in crate::client) fn and(mut self, others: Self) -> Self {
+        for (resource, actions) in others.0 {
+            self.0.entry(resource).or_default().extend(actions);
+        }
+        self
     }
 
     fn repository(repository: &Repository, actions: &[&str]) -> Self {
@@ -89,7 +105,10 @@ fn is_action(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::{GetManifest, ListRepositories, ListTags, Ping};
+    use crate::operation::{
+        DeleteManifest, GetManifest, ListRepositories, ListTags, Mount, Ping, StartUpload,
+    };
+    use crate::spec::digest::Digest;
 
     fn pull(name: &str) -> Scopes {
         Scopes::of(&ListTags::new(name.parse().unwrap()).into())
@@ -101,6 +120,12 @@ mod tests {
         assert_eq!(Scopes::of(&manifest.into()).to_string(), "repository:a/b:pull");
         assert_eq!(Scopes::of(&ListRepositories::new().into()).to_string(), "registry:catalog:*");
         assert_eq!(Scopes::of(&Ping::new().into()).to_string(), "");
+        let delete = DeleteManifest::new("a/b".parse().unwrap(), "v1".parse().unwrap());
+        assert_eq!(Scopes::of(&delete.into()).to_string(), "repository:a/b:delete");
+        let mut start = StartUpload::new("a/b".parse().unwrap());
+        start.mount = Some(Mount::new(Digest::sha256(b""), Some("c/d".parse().unwrap())));
+        let scopes = Scopes::of(&start.into()).to_string();
+        assert_eq!(scopes, "repository:a/b:pull,push repository:c/d:pull");
     }
 
     #[test]
