@@ -33,6 +33,7 @@ pub(crate) mod headers;
 mod marker;
 pub mod request;
 pub mod response;
+pub mod scope;
 mod service;
 pub mod uri;
 
