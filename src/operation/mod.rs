@@ -32,6 +32,7 @@ mod condition;
 mod credential;
 mod facts;
 mod handlers;
+mod identity;
 pub mod middleware;
 mod operations;
 mod registry;
@@ -42,6 +43,7 @@ pub use self::condition::{Accept, Conditions, EntityTags};
 pub use self::credential::{Anonymous, Credential, CredentialId, Credentials};
 pub use self::facts::{Namespace, Origin, RateLimit, UpstreamId, Verified, Warnings, WithoutRedirect};
 pub use self::handlers::Handlers;
+pub use self::identity::Identity;
 pub use self::operations::{
     CancelUpload, DeleteBlob, DeleteManifest, FinishUpload, GetBlob, GetManifest, ListReferrers,
     ListRepositories, ListTags, Mount, Ping, PutManifest, SingleUpload, StartUpload, UploadChunk, UploadId,
