@@ -39,4 +39,6 @@ pub mod uri;
 
 pub use self::asked::Asked;
 pub use self::edge::HTTP10_BUFFER;
+pub(crate) use self::edge::is_ours;
+pub(crate) use self::response::failure;
 pub use self::service::{Oci, OciFuture, OciLayer, OciLayerFuture, OciService};

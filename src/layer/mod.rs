@@ -2,7 +2,7 @@
 //!
 //! A stack reads from the outside in, and the order has reasons:
 //!
-//! 1. `auth`, which says who calls, and asks those to log in whom the next one refuses;
+//! 1. [`auth`], which says who calls, and asks those to log in whom the next one refuses;
 //! 2. [`authorize`], which says who may do what, by the names that clients use;
 //! 3. the wave layer (of [`wave`](crate::wave)), outside the router, since it gives a token's name its registry and
 //!    its plan;
@@ -12,6 +12,7 @@
 //! 6. [`rewrite`], which derives documents from what the layers below deliver, never from anything unverified;
 //! 7. [`verify`], next to a leaf of the embedder's own; the leaf of [`client`](crate::client) verifies by itself.
 
+pub mod auth;
 pub mod authorize;
 pub mod credential;
 pub mod rewrite;
