@@ -23,4 +23,5 @@ mod client;
 
 mod credentials;
 mod harness;
+mod logins;
 mod matrix;
