@@ -1,6 +1,8 @@
 use bytes::Bytes;
+use http::StatusCode;
 
 use crate::error::{Error, ErrorCode, ErrorKind};
+use crate::operation::PutManifest;
 use crate::spec::digest::{Algorithm, Digest};
 use crate::spec::image::{Descriptor, Manifest};
 use crate::spec::json::{MAX_DOCUMENT, Raw};
@@ -22,12 +24,22 @@ pub(super) struct Pushed {
 }
 
 impl Pushed {
-    /// Reads a manifest that is put under `reference`.
-    pub(super) fn parse(
-        reference: &Reference,
-        media_type: Option<&MediaType>,
-        content: Bytes,
-    ) -> Result<Self, Error> {
+    /// Reads what is put, and checks what can be checked without knowing the repository.
+    pub(super) fn read(put: &PutManifest) -> Result<Self, Error> {
+        if put.tags.len() > PutManifest::MAX_TAGS {
+            let message = format!("{} tags in one request, {} may be", put.tags.len(), PutManifest::MAX_TAGS);
+            let error = Error::invalid(ErrorCode::ManifestInvalid, message);
+            return Err(error.with_status(StatusCode::URI_TOO_LONG));
+        }
+        if let (Some(tag), false) = (put.reference.tag(), put.tags.is_empty()) {
+            let message =
+                format!("`tag` parameters go with a manifest put by digest, this one is put as `{tag}`");
+            return Err(Error::invalid(ErrorCode::ManifestInvalid, message));
+        }
+        Self::parse(&put.reference, put.media_type.as_ref(), put.content.clone())
+    }
+
+    fn parse(reference: &Reference, media_type: Option<&MediaType>, content: Bytes) -> Result<Self, Error> {
         if content.len() > MAX_DOCUMENT {
             let message = format!("the manifest has {} bytes, {MAX_DOCUMENT} are allowed", content.len());
             return Err(Error::new(ErrorKind::TooLarge, ErrorCode::SizeInvalid, message));

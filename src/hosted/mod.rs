@@ -28,12 +28,14 @@
 //! # Ok(()) }
 //! ```
 
+mod answer;
 mod budget;
 mod builder;
 mod content;
 mod manifest;
 mod memory;
 mod repository;
+mod settings;
 mod state;
 mod upload;
 mod uploads;
