@@ -54,3 +54,9 @@ pub(super) fn no_manifest(repository: &Repository, reference: &Reference) -> Err
 pub(super) fn no_blob(repository: &Repository, digest: &Digest) -> Error {
     Error::blob_unknown(format!("no blob {digest} in `{repository}`"))
 }
+
+pub(super) fn needed_by(digest: &Digest, manifests: usize) -> Error {
+    Error::unsupported(format!(
+        "{digest} is needed by {manifests} manifest(s) of this repository; delete those first"
+    ))
+}

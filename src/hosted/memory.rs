@@ -8,11 +8,12 @@ use tower_service::Service;
 use super::answer::{Wanted, no_blob, no_manifest, no_repository, verified};
 use super::budget::Budget;
 use super::builder::MemoryBuilder;
+use super::chunk::Chunk;
 use super::manifest::Pushed;
 use super::settings::Settings;
 use super::state::State;
-use super::upload::{Chunk, Upload};
-use super::uploads::Uploads;
+use super::upload::Upload;
+use super::uploads::{Held as _, Uploads, random_id};
 use crate::error::Error;
 use crate::operation::{
     Blob, BlobContent, BlobCreated, BlobPart, BoxFuture, Conditional, DeleteBlob, DeleteManifest, Deleted,
@@ -46,7 +47,7 @@ pub struct Memory {
 struct Inner {
     settings: Settings,
     budget: Arc<Budget>,
-    uploads: Arc<Uploads>,
+    uploads: Arc<Uploads<Upload>>,
     state: Mutex<State>,
 }
 
@@ -246,7 +247,8 @@ impl Memory {
         }
         let algorithm = start.algorithm.unwrap_or(Algorithm::Sha256);
         let upload = Upload::new(algorithm, &self.inner.budget)?;
-        let id = self.inner.uploads.open(start.repository, upload)?;
+        let id = random_id()?;
+        self.inner.uploads.open(id.clone(), start.repository, upload)?;
         let mut state = UploadState::new(id, 0);
         state.min_chunk = self.inner.settings.min_chunk;
         Ok(UploadStarted::Open(state))

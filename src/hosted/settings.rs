@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::upload::Limits;
+use super::chunk::Limits;
 use crate::error::Error;
 
 /// Limits and switches that both leaves have.
