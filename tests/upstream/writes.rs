@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Request};
 use tower::ServiceExt as _;
 use tower_oci::body::Body;
@@ -16,7 +16,11 @@ use tower_oci::operation::{BoxFuture, Registry};
 use tower_oci::spec::digest::Digest;
 use tower_oci::testing::{Faulty, Hosts};
 
+mod content;
+mod introductions;
 mod operations;
+mod routed;
+mod sessions;
 
 const HOST: &str = "registry.example";
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -25,6 +29,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// A registry in memory at [`HOST`].
 #[derive(Clone)]
 struct Home {
+    memory: Memory,
     faulty: Faulty<OciService<Memory>>,
     hosts: Hosts,
 }
@@ -35,9 +40,9 @@ impl Home {
     }
 
     fn of(memory: Memory) -> Self {
-        let faulty = Faulty::new(OciService::new(memory));
+        let faulty = Faulty::new(OciService::new(memory.clone()));
         let hosts = Hosts::new().on(HOST, faulty.clone());
-        Self { faulty, hosts }
+        Self { memory, faulty, hosts }
     }
 
     /// An instance of the proxy, with the key that all have.
@@ -170,4 +175,10 @@ fn manifest(more: &str) -> String {
     let config = descriptor("application/vnd.oci.image.config.v1+json", "{}");
     let layer = descriptor("application/vnd.oci.image.layer.v1.tar", "a layer of the image");
     format!(r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{config},"layers":[{layer}]{more}}}"#)
+}
+
+/// A body that gives nothing for ever, after these bytes.
+fn stalled(content: &'static str) -> Body {
+    let first = Ok::<_, Error>(Bytes::from_static(content.as_bytes()));
+    Body::from_stream(stream::iter([first]).chain(stream::pending()))
 }
