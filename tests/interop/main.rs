@@ -25,3 +25,4 @@ mod credentials;
 mod harness;
 mod logins;
 mod matrix;
+mod pushes;

@@ -69,6 +69,11 @@ impl Containerd {
         command
     }
 
+    /// Pushes an image that was pulled, as it came, for this platform.
+    pub(crate) fn push_plain(&self, image: &str, to: &str) {
+        run(self.ctr().args(["images", "push", "--plain-http", to, image]));
+    }
+
     /// Pulls an image of any host from a mirror, which is told that host as `?ns=`.
     pub(crate) fn pull_mirrored(&self, image: &str, mirror: SocketAddr) {
         let (host, _) = image.split_once('/').unwrap();

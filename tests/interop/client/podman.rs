@@ -65,6 +65,16 @@ impl Podman {
         command
     }
 
+    /// Pushes an image that was pulled, and gives the digest of the manifest that it has there.
+    pub(crate) fn push_with_digest(&self, image: &str, to: &str) -> String {
+        let file = self.containers.room().join("digest");
+        let to = format!("docker://{to}");
+        let mut command = self.containers.command("podman");
+        command.args(["push", "--quiet", "--tls-verify=false", "--digestfile"]).arg(&file);
+        run(command.args([image, &to]));
+        std::fs::read_to_string(file).unwrap()
+    }
+
     /// Runs a script in a new container of an image that was pulled, and gives what it prints.
     pub(crate) fn run(&self, image: &str, script: &str) -> String {
         let options = ["run", "--rm", "--network", "host", "--pull", "never"];

@@ -1,5 +1,6 @@
 //! `skopeo login`, `skopeo inspect`, `skopeo copy` and `skopeo delete`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,6 +46,13 @@ impl Skopeo {
         let directory = self.containers.room().join(name);
         self.copy_to(image, take, &format!("dir:{}", directory.display()), &["--preserve-digests"]);
         Copied { directory }
+    }
+
+    /// Copies files to a registry, byte for byte and with everything that they name.
+    pub(crate) fn push(&self, from: &Copied, image: &str) {
+        let fixed = ["copy", "--quiet", "--all", "--preserve-digests", "--dest-tls-verify=false"];
+        let (from, to) = (format!("dir:{}", from.directory.display()), format!("docker://{image}"));
+        run(self.command().args(fixed).args([from, to]));
     }
 
     /// Copies to an OCI layout, which makes an OCI image of a Docker one; gives its directory.
@@ -150,6 +158,13 @@ impl Copied {
 
     pub(crate) fn blob(&self, digest: &str) -> Vec<u8> {
         self.file(hex(digest))
+    }
+
+    /// All files, by name.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let entries = std::fs::read_dir(&self.directory).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.map(|name| (name.clone(), self.file(&name))).collect()
     }
 
     fn file(&self, name: &str) -> Vec<u8> {
