@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tower::service_fn;
 use tower_oci::client::transport::Transport;
 use tower_oci::error::RetryAfter;
@@ -231,30 +232,36 @@ async fn content_is_streamed_and_a_client_that_leaves_ends_the_upstreams_request
 
     let (sender, body) = fed();
     let (task, finish_too) = (client.clone(), finish.clone());
-    let put = tokio::spawn(async move { task.send("PUT", &finish_too, &[], body).await.status });
+    let mut put = JoinSet::new();
+    put.spawn(async move { task.send("PUT", &finish_too, &[], body).await.status });
     sender.send(Ok("abc".into())).unwrap();
     assert_eq!(told.recv().await.unwrap().unwrap(), "abc", "before the rest is there");
     sender.send(Ok("def".into())).unwrap();
     assert_eq!(told.recv().await.unwrap().unwrap(), "def");
     drop(sender);
-    assert_eq!(put.await.unwrap(), 201);
+    assert_eq!(put.join_next().await.unwrap().unwrap(), 201);
 
     // The client's connection ends: its request is dropped.
     let (sender, body) = fed();
     let (task, finish_too) = (client.clone(), finish.clone());
-    let put = tokio::spawn(async move { task.send("PUT", &finish_too, &[], body).await.status });
+    let mut put = JoinSet::new();
+    put.spawn(async move { task.send("PUT", &finish_too, &[], body).await.status });
     sender.send(Ok("abc".into())).unwrap();
     assert_eq!(told.recv().await.unwrap().unwrap(), "abc");
-    put.abort();
+    put.abort_all();
     assert_eq!(told.recv().await.unwrap(), None, "the upstream's request has ended early");
     drop(sender);
 
     // Its body breaks off: the upstream must not take it for the whole.
     let (sender, body) = fed();
-    let put = tokio::spawn(async move { client.send("PUT", &finish, &[], body).await.error() });
+    let mut put = JoinSet::new();
+    put.spawn(async move { client.send("PUT", &finish, &[], body).await.error() });
     sender.send(Ok("abc".into())).unwrap();
     assert_eq!(told.recv().await.unwrap().unwrap(), "abc");
     sender.send(Err(gone())).unwrap();
     assert_eq!(told.recv().await.unwrap(), None);
-    assert_eq!(put.await.unwrap(), refused(400, "SIZE_INVALID", "the request's body broke off"));
+    assert_eq!(
+        put.join_next().await.unwrap().unwrap(),
+        refused(400, "SIZE_INVALID", "the request's body broke off")
+    );
 }
