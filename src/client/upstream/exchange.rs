@@ -17,6 +17,7 @@ use crate::client::retry::demanded_delay;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Asked, request};
 use crate::operation::{Operation, Response};
+use crate::secret::Secret;
 use crate::spec::name::Repository;
 
 /// On whose behalf an upstream is asked.
@@ -42,6 +43,8 @@ pub(super) struct Ask {
     pub(super) redirects: Redirects,
     /// Whether its token was renewed just now: another one would be refused as well.
     pub(super) settled: bool,
+    /// What is in its URI that nobody else may see.
+    pub(super) hidden: Option<Secret>,
 }
 
 impl Ask {
@@ -66,6 +69,7 @@ impl Ask {
             caller: caller.clone(),
             redirects: Redirects::Follow,
             settled: false,
+            hidden: None,
         };
         Ok((ask, asked, content))
     }

@@ -235,3 +235,34 @@ async fn nothing_is_written_unless_it_is_turned_on() {
     }
     assert_eq!(home.seen(), [""; 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn referrers_that_a_client_lists_itself_are_found_where_there_is_no_api() {
+    let home = Home::of(Memory::builder().sparse_indexes(true).build());
+    home.faulty.inject(When::kind(Kind::Referrers), Fault::NoSuchApi);
+    let client = home.client();
+    let subject = Digest::sha256(b"whatever");
+    let entry = |kind: &str| {
+        let digest = Digest::sha256(kind.as_bytes());
+        format!(r#"{{"mediaType":"{MANIFEST}","digest":"{digest}","size":7,"artifactType":"{kind}"}}"#)
+    };
+    let index = "application/vnd.oci.image.index.v1+json";
+    let list = |entries: &[&str]| {
+        let entries = entries.join(",");
+        format!(r#"{{"schemaVersion":2,"mediaType":"{index}","manifests":[{entries}]}}"#)
+    };
+    let (sbom, signature) = (entry("a/sbom"), entry("a/signature"));
+    let tag = format!("/v2/a/b/manifests/sha256-{}", subject.hex());
+    let put = client.send("PUT", &tag, &[("content-type", index)], list(&[&sbom, &signature])).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    home.seen();
+    let referrers = format!("/v2/a/b/referrers/{subject}");
+    let all = client.send("GET", &referrers, &[], "").await;
+    assert_eq!((all.status, all.text()), (200, list(&[&sbom, &signature]).as_str()));
+    assert_eq!(home.seen(), [format!("GET {referrers}"), format!("GET {tag}")]);
+    let some = client.send("GET", &format!("{referrers}?artifactType=a/sbom"), &[], "").await;
+    assert_eq!(
+        (some.header("oci-filters-applied"), some.text()),
+        (Some("artifactType"), list(&[&sbom]).as_str())
+    );
+}

@@ -285,3 +285,16 @@ async fn an_upload_of_one_upstream_is_unknown_to_another() {
     assert_eq!(got.error(), refused(404, "BLOB_UPLOAD_UNKNOWN", message));
     assert_eq!(web.seen(), [""; 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_upstream_echoes_of_its_location_is_not_told_on() {
+    let web = Web::new(|call| match call.line.split_once(' ').unwrap() {
+        ("POST", _) => Answer::status(202).header("location", "1?sig=0123456789abcdef0123"),
+        (_, uri) => Answer::json(400, &format!(r#"{{"errors":[{{"code":"X","message":"no {uri}"}}]}}"#)),
+    });
+    let client = client(proxy(&web));
+    let opened = client.open("a/b").await;
+    let told = client.send("PATCH", &opened, &[], "abc").await.error();
+    let message = "registry.example refused the request, in words that echo a secret";
+    assert_eq!(told, refused(400, "BLOB_UPLOAD_INVALID", message));
+}

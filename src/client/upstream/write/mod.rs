@@ -19,6 +19,7 @@ use crate::client::origin::WebOrigin;
 use crate::error::{Error, ErrorKind};
 use crate::operation::{DeleteBlob, Operation, Response, StartUpload, UploadId};
 use crate::rt::Clock;
+use crate::secret::Secret;
 use crate::spec::digest::Digest;
 
 /// What an upstream needs to pass writes on.
@@ -89,6 +90,8 @@ impl Inner {
             Some(places) => places,
             None => (self.at_home(&ask.path)?, self.at_home(&PathAndQuery::from_static("/v2/"))?),
         };
+        // An upload's query may be a signature; the digest at its end is no secret.
+        ask.hidden = door.uri.query().map(Secret::from);
         let content = Content::new(body, announced)?;
         let mut answer = self.send(&Delivery { writes, ask: &ask, to: to.clone(), door, content }).await?;
         self.relocate(writes, &asked, &to, &mut answer.response)?;

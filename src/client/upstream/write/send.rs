@@ -94,6 +94,7 @@ impl Inner {
         }
         let (mut probe, asked) = Ask::new(Ping::new().into(), caller)?;
         probe.scopes = ask.scopes.clone();
+        probe.hidden = ask.hidden.clone();
         let answer = self.attempt(&probe, door, Body::empty(), None).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
             writes.is_met.store(true, Ordering::Relaxed);
