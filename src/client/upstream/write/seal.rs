@@ -13,12 +13,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::error::{Error, ErrorCode};
 use crate::operation::UploadId;
-use crate::secret::Secret;
+use crate::secret::{Mac, Secret};
 use crate::spec::name::{Host, Repository};
 
 /// How long a sealed location holds. Each chunk's answer has a new one.
@@ -29,15 +28,15 @@ const MIN_KEY: usize = 32;
 
 const NONCE: usize = 16;
 const EXPIRY: usize = 8;
-const TAG: usize = 32;
+const TAG: usize = Mac::LENGTH;
 
 /// The longest location that an [`UploadId`] has room for.
 pub(super) const MAX_LOCATION: usize = UploadId::MAX_LEN / 4 * 3 - NONCE - EXPIRY - TAG;
 
 /// What seals locations, and opens them again.
 pub(in crate::client) struct Seal {
-    encryption: Hmac,
-    authentication: Hmac,
+    encryption: Mac,
+    authentication: Mac,
 }
 
 /// What a location is good for.
@@ -58,7 +57,7 @@ impl Seal {
             let message = format!("the key for uploads is shorter than {MIN_KEY} bytes");
             return Err(Error::invalid(ErrorCode::Unsupported, message));
         }
-        Ok(Self::of(key.expose().as_bytes()))
+        Ok(Self::of(&Mac::new(key.expose().as_bytes())))
     }
 
     /// With a key of its own.
@@ -67,17 +66,15 @@ impl Seal {
     ///
     /// When the system has no randomness.
     pub(in crate::client) fn random() -> Result<Self, Error> {
-        let mut key = [0; 32];
-        fill(&mut key)?;
-        Ok(Self::of(&key))
+        Ok(Self::of(&Mac::random()?))
     }
 
     /// Two keys for two uses.
-    fn of(key: &[u8]) -> Self {
-        let key = Hmac::new(key);
-        let derived =
-            |usage: &str| Hmac::new(&key.of(&[b"tower-oci upload location, 1: ", usage.as_bytes()]));
-        Self { encryption: derived("encryption"), authentication: derived("authentication") }
+    fn of(key: &Mac) -> Self {
+        Self {
+            encryption: key.derived("tower-oci upload location, 1: encryption"),
+            authentication: key.derived("tower-oci upload location, 1: authentication"),
+        }
     }
 
     /// The identity that stands for `location`, of [`MAX_LOCATION`] bytes at most, until [`LIFE`] after `now`.
@@ -143,40 +140,6 @@ impl Seal {
             repository.as_bytes(),
             sealed,
         ])
-    }
-}
-
-/// HMAC-SHA-256 under one key.
-struct Hmac {
-    inner: Sha256,
-    outer: Sha256,
-}
-
-impl Hmac {
-    const BLOCK: usize = 64;
-
-    fn new(key: &[u8]) -> Self {
-        let hashed: [u8; 32];
-        let key = if key.len() > Self::BLOCK {
-            hashed = Sha256::digest(key).into();
-            &hashed
-        } else {
-            key
-        };
-        let padded = |pad: u8| {
-            let mut block = [pad; Self::BLOCK];
-            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
-            Sha256::new_with_prefix(block)
-        };
-        Self { inner: padded(0x36), outer: padded(0x5c) }
-    }
-
-    fn of(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut inner = self.inner.clone();
-        parts.iter().for_each(|part| inner.update(part));
-        let mut outer = self.outer.clone();
-        outer.update(inner.finalize());
-        outer.finalize().into()
     }
 }
 

@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::spec::digest::hex;
 
 const LOCATION: &str = "/v2/team/app/blobs/uploads/1?_state=a%2Fb&sig=0f";
 
@@ -19,30 +18,6 @@ fn repository(text: &str) -> Repository {
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
-}
-
-#[test]
-fn hmac_is_that_of_rfc_4231() {
-    for (key, data, expected) in [
-        (
-            &[0x0b; 20][..],
-            &b"Hi There"[..],
-            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
-        ),
-        (
-            b"Jefe",
-            b"what do ya want for nothing?",
-            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
-        ),
-        (
-            &[0xaa; 131],
-            b"Test Using Larger Than Block-Size Key - Hash Key First",
-            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
-        ),
-    ] {
-        let (first, rest) = data.split_at(data.len() / 2);
-        assert_eq!(hex(&Hmac::new(key).of(&[first, rest])), expected);
-    }
 }
 
 #[test]
