@@ -280,7 +280,8 @@ impl Error {
         self
     }
 
-    /// The same error with the size in bytes of the content that a range lies outside of: `Content-Range: bytes */…`.
+    /// The same error with the size in bytes of the content that a range lies outside of: `Content-Range: bytes */…`; of
+    /// what has come of an upload: `Range: 0-…`.
     #[must_use]
     pub fn with_content_size(mut self, size: u64) -> Self {
         self.0.content_size = Some(size);

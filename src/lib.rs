@@ -33,6 +33,7 @@
 //! | you want to | look at |
 //! |---|---|
 //! | answer images from other registries | [`client`]: endpoints, credentials, redirects, retries, the address guard |
+//! | pass pushes and deletes on to them | [`UpstreamBuilder::writes`](client::UpstreamBuilder::writes) |
 //! | say which registry a name means | [`layer::route`] |
 //! | inject image layers, variables, an entry point | [`layer::rewrite`] |
 //! | offer Wave's container-token API | [`wave`] |

@@ -1,9 +1,13 @@
 //! Values that must not be shown.
 
+mod mac;
+
 use std::fmt;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
+
+pub(crate) use self::mac::Mac;
 
 /// A password, a token, or a path component that is a credential.
 ///

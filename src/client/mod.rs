@@ -17,7 +17,9 @@
 //! - **Economy.** A digest and a blob cost one `GET`, a tag a `HEAD` and a `GET` at most: no ping goes before, and no
 //!   `HEAD`. Only quirks ([`Quirks`]) cost more, the first time.
 //!
-//! Writes are `UNSUPPORTED`.
+//! **Writes** are `UNSUPPORTED` unless an upstream is told to pass them on ([`UpstreamBuilder::writes`]): uploads,
+//! manifests and deletes, streamed, each sent once. What a client gets for the upstream's upload location is sealed, so
+//! that any instance with the same key ([`UpstreamBuilder::upload_key`]) can go on with it, and nobody can make one up.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_oci::error::Error> {

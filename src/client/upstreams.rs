@@ -12,6 +12,7 @@ use super::transport::{Guard, HttpService, Transport};
 use super::upstream::{Upstream, UpstreamBuilder};
 use crate::error::Error;
 use crate::operation::{BoxFuture, Credentials, Operation, Pong, Request, Response, UpstreamId};
+use crate::secret::Secret;
 use crate::spec::name::Host;
 
 /// How many hosts that nobody configured are remembered at once, with their tokens.
@@ -106,7 +107,7 @@ impl Inner {
             return Ok(upstream);
         }
         let builder = Upstream::builder(host.clone()).unnamed(others.public.clone());
-        let upstream = builder.or(others.credentials.as_ref(), None).build()?;
+        let upstream = builder.or(others.credentials.as_ref(), None, None).build()?;
         // Two who come at once may each make one; the later stays.
         others.known.insert(host.clone(), upstream.clone()).await;
         Ok(upstream)
@@ -122,6 +123,7 @@ pub struct UpstreamsBuilder {
     any_host: bool,
     credentials: Option<Arc<dyn Credentials>>,
     transport: Option<Transport>,
+    upload_key: Option<Secret>,
 }
 
 impl UpstreamsBuilder {
@@ -156,6 +158,15 @@ impl UpstreamsBuilder {
         self
     }
 
+    /// The key for upload locations of upstreams that have none of their own; see
+    /// [`UpstreamBuilder::upload_key`]. It turns nothing on: each upstream says whether
+    /// [writes are passed on](UpstreamBuilder::writes), and those reached by [`any_host`](Self::any_host) are only read
+    /// from.
+    pub fn upload_key(mut self, key: impl Into<Secret>) -> Self {
+        self.upload_key = Some(key.into());
+        self
+    }
+
     /// The leaf.
     ///
     /// # Errors
@@ -170,7 +181,8 @@ impl UpstreamsBuilder {
         let mut upstreams = BTreeMap::new();
         for builder in self.upstreams {
             let host = builder.host().clone();
-            let upstream = builder.or(self.credentials.as_ref(), Some(&transport)).build()?;
+            let upstream =
+                builder.or(self.credentials.as_ref(), Some(&transport), self.upload_key.as_ref()).build()?;
             upstreams.insert(host, upstream);
         }
         if let Some(default) = &self.default

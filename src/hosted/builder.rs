@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::memory::Memory;
+use super::settings::Settings;
 
 /// Limits and switches of a [`Memory`].
 ///
@@ -19,46 +20,20 @@ use super::memory::Memory;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct MemoryBuilder {
-    pub(super) settings: Settings,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) max_bytes: u64,
-    pub(super) max_blob: u64,
-    pub(super) max_uploads: usize,
-    pub(super) upload_timeout: Duration,
-    pub(super) body_timeout: Duration,
-    pub(super) min_chunk: Option<u64>,
-    pub(super) sparse_indexes: bool,
-    pub(super) mount_from_anywhere: bool,
-    pub(super) deletes: bool,
-    pub(super) catalog: bool,
+    settings: Settings,
+    max_bytes: u64,
 }
 
 impl MemoryBuilder {
     pub(super) fn new() -> Self {
-        Self {
-            settings: Settings {
-                max_bytes: 4 << 30,
-                max_blob: 4 << 30,
-                max_uploads: 1024,
-                upload_timeout: Duration::from_secs(3600),
-                body_timeout: Duration::from_secs(60),
-                min_chunk: None,
-                sparse_indexes: true,
-                mount_from_anywhere: false,
-                deletes: true,
-                catalog: false,
-            },
-        }
+        Self { settings: Settings::default(), max_bytes: 4 << 30 }
     }
 
     /// How many bytes are kept at most, unfinished uploads included: 4 GiB when not set. Content that several
     /// repositories share counts once; each tag, manifest, repository, upload and link to a blob counts 512 bytes
     /// more.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.settings.max_bytes = bytes;
+        self.max_bytes = bytes;
         self
     }
 
@@ -122,6 +97,6 @@ impl MemoryBuilder {
     /// The registry, with nothing in it.
     #[must_use]
     pub fn build(self) -> Memory {
-        Memory::with_settings(self.settings)
+        Memory::with_settings(self.settings, self.max_bytes)
     }
 }

@@ -1,11 +1,19 @@
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
+use http::StatusCode;
 
 use crate::error::{Error, ErrorCode, ErrorKind};
+use crate::operation::PutManifest;
 use crate::spec::digest::{Algorithm, Digest};
 use crate::spec::image::{Descriptor, Manifest};
 use crate::spec::json::{MAX_DOCUMENT, Raw};
 use crate::spec::media_type::MediaType;
 use crate::spec::name::Reference;
+
+/// The most bytes of descriptors in one page of referrers: the page itself is a manifest, which clients read up to
+/// 4 MiB.
+pub(super) const REFERRERS_PAGE: usize = 2 << 20;
 
 /// A manifest that was pushed, and what has to be known of it.
 #[derive(Clone, Debug)]
@@ -22,12 +30,22 @@ pub(super) struct Pushed {
 }
 
 impl Pushed {
-    /// Reads a manifest that is put under `reference`.
-    pub(super) fn parse(
-        reference: &Reference,
-        media_type: Option<&MediaType>,
-        content: Bytes,
-    ) -> Result<Self, Error> {
+    /// Reads what is put, and checks what can be checked without knowing the repository.
+    pub(super) fn read(put: &PutManifest) -> Result<Self, Error> {
+        if put.tags.len() > PutManifest::MAX_TAGS {
+            let message = format!("{} tags in one request, {} may be", put.tags.len(), PutManifest::MAX_TAGS);
+            let error = Error::invalid(ErrorCode::ManifestInvalid, message);
+            return Err(error.with_status(StatusCode::URI_TOO_LONG));
+        }
+        if let (Some(tag), false) = (put.reference.tag(), put.tags.is_empty()) {
+            let message =
+                format!("`tag` parameters go with a manifest put by digest, this one is put as `{tag}`");
+            return Err(Error::invalid(ErrorCode::ManifestInvalid, message));
+        }
+        Self::parse(&put.reference, put.media_type.as_ref(), put.content.clone())
+    }
+
+    fn parse(reference: &Reference, media_type: Option<&MediaType>, content: Bytes) -> Result<Self, Error> {
         if content.len() > MAX_DOCUMENT {
             let message = format!("the manifest has {} bytes, {MAX_DOCUMENT} are allowed", content.len());
             return Err(Error::new(ErrorKind::TooLarge, ErrorCode::SizeInvalid, message));
@@ -64,6 +82,55 @@ impl Pushed {
     pub(super) fn size(&self) -> u64 {
         self.content.len() as u64
     }
+
+    /// The digests of the blobs that it needs, each once.
+    pub(super) fn needed(&self) -> BTreeSet<Digest> {
+        self.blobs.iter().map(|blob| *blob.digest()).collect()
+    }
+
+    /// What it refers to and isn't there, or is of another size; `blob` and `child` answer the sizes of what is there.
+    pub(super) fn check(
+        &self,
+        sparse_indexes: bool,
+        blob: impl Fn(&Digest) -> Result<Option<u64>, Error>,
+        child: impl Fn(&Digest) -> Result<Option<u64>, Error>,
+    ) -> Result<(), Error> {
+        let mut missing = BTreeSet::new();
+        let blobs = self.blobs.iter().map(|descriptor| (descriptor, blob(descriptor.digest())));
+        let children = self.manifests.iter().map(|descriptor| {
+            // One that isn't there can't disagree.
+            let absent = sparse_indexes.then_some(descriptor.size());
+            (descriptor, child(descriptor.digest()).map(|size| size.or(absent)))
+        });
+        for (descriptor, size) in blobs.chain(children) {
+            match size? {
+                Some(size) if size != descriptor.size() => {
+                    let message = format!(
+                        "the manifest says that {} has {} bytes, but it has {size}",
+                        descriptor.digest(),
+                        descriptor.size()
+                    );
+                    return Err(Error::invalid(ErrorCode::SizeInvalid, message));
+                }
+                Some(_) => {}
+                None => {
+                    missing.insert(*descriptor.digest());
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let shown: Vec<String> = missing.iter().take(8).map(Digest::to_string).collect();
+        let message = format!("the manifest refers to {} unknown: {}", missing.len(), shown.join(", "));
+        Err(Error::invalid(ErrorCode::ManifestBlobUnknown, message))
+    }
+}
+
+/// Whether a referrer is of the type that is asked for, if any is.
+pub(super) fn is_of_type(descriptor: &Descriptor, artifact_type: Option<&str>) -> bool {
+    artifact_type
+        .is_none_or(|wanted| descriptor.artifact_type().ok().flatten().is_some_and(|found| found == wanted))
 }
 
 /// The descriptor of a manifest in the list of referrers

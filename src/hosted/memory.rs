@@ -3,26 +3,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::StatusCode;
 use tower_service::Service;
 
+use super::answer::{Wanted, no_blob, no_manifest, no_repository, verified};
 use super::budget::Budget;
-use super::builder::{MemoryBuilder, Settings};
+use super::builder::MemoryBuilder;
+use super::chunk::Chunk;
 use super::manifest::Pushed;
+use super::settings::Settings;
 use super::state::State;
-use super::upload::{Chunk, Limits, Upload};
-use super::uploads::Uploads;
-use crate::error::{Error, ErrorCode, ErrorKind};
+use super::upload::Upload;
+use super::uploads::{Held as _, Uploads, random_id};
+use crate::error::Error;
 use crate::operation::{
     Blob, BlobContent, BlobCreated, BlobPart, BoxFuture, Conditional, DeleteBlob, DeleteManifest, Deleted,
     FinishUpload, GetBlob, GetManifest, Manifest, ManifestCreated, Operation, Pong, PutManifest, Referrers,
-    Reply, Request, Response, SingleUpload, StartUpload, UploadChunk, UploadStarted, UploadState, Verified,
+    Reply, Request, Response, SingleUpload, StartUpload, UploadChunk, UploadStarted, UploadState,
 };
 use crate::spec::digest::{Algorithm, Digest};
 use crate::spec::image::Descriptor;
 use crate::spec::media_type::MediaType;
 use crate::spec::name::{Reference, Repository};
-use crate::spec::range::Satisfied;
 
 /// A registry kept in memory. See [the module](crate::hosted) for an example.
 ///
@@ -46,7 +47,7 @@ pub struct Memory {
 struct Inner {
     settings: Settings,
     budget: Arc<Budget>,
-    uploads: Arc<Uploads>,
+    uploads: Arc<Uploads<Upload>>,
     state: Mutex<State>,
 }
 
@@ -76,8 +77,8 @@ impl Memory {
         MemoryBuilder::new()
     }
 
-    pub(super) fn with_settings(settings: Settings) -> Self {
-        let budget = Budget::new(settings.max_bytes);
+    pub(super) fn with_settings(settings: Settings, max_bytes: u64) -> Self {
+        let budget = Budget::new(max_bytes);
         let uploads = Uploads::new(settings.max_uploads, settings.upload_timeout);
         let state = Mutex::new(State::new(Arc::clone(&budget)));
         Self { inner: Arc::new(Inner { settings, budget, uploads, state }) }
@@ -167,11 +168,9 @@ impl Memory {
                     None => Referrers::new(Vec::new(), artifact_type.is_some(), None).into(),
                 }
             }
-            Operation::ListRepositories(list) if self.inner.settings.catalog => {
+            Operation::ListRepositories(list) => {
+                self.inner.settings.allow_catalog()?;
                 self.state().repositories(&list.page).into()
-            }
-            Operation::ListRepositories(_) => {
-                return Err(Error::unsupported("this registry doesn't list its repositories"));
             }
         };
         Ok(Response::new(reply))
@@ -198,47 +197,29 @@ impl Memory {
             .blob(&get.repository, &get.digest)
             .ok_or_else(|| no_blob(&get.repository, &get.digest))?;
         let (digest, size) = (get.digest, content.size());
+        let part = |range| BlobPart::new(range, content.part(range));
         let mut blob = Blob::head(digest, Some(size));
-        if get.conditions.has(&digest) {
-            blob.content = BlobContent::NotModified;
-        } else if !get.head {
-            let ranges = get.range.as_ref().filter(|_| get.conditions.allow_range(&digest));
-            blob.content = match ranges.map(|ranges| ranges.resolve(size)) {
-                None | Some(Satisfied::Whole) => BlobContent::Whole(content.body()),
-                Some(Satisfied::One(range)) => BlobContent::Part(BlobPart::new(range, content.part(range))),
-                Some(Satisfied::Several(ranges)) => {
-                    let part = |range| BlobPart::new(range, content.part(range));
-                    BlobContent::Parts(ranges.into_iter().map(part).collect())
-                }
-                Some(Satisfied::None) => {
-                    let message = format!("no part of the range lies within the {size} bytes of {digest}");
-                    let (kind, code) = (ErrorKind::RangeNotSatisfiable, ErrorCode::SizeInvalid);
-                    return Err(Error::new(kind, code, message).with_content_size(size));
-                }
-            };
+        match Wanted::of(get, size)? {
+            Wanted::Head => {}
+            Wanted::NotModified => blob.content = BlobContent::NotModified,
+            Wanted::Whole => blob.content = BlobContent::Whole(content.body()),
+            Wanted::Part(range) => blob.content = BlobContent::Part(part(range)),
+            Wanted::Parts(ranges) => {
+                blob.content = BlobContent::Parts(ranges.into_iter().map(part).collect())
+            }
         }
         Ok(blob)
     }
 
     fn put_manifest(&self, put: PutManifest) -> Result<ManifestCreated, Error> {
-        if put.tags.len() > PutManifest::MAX_TAGS {
-            let message = format!("{} tags in one request, {} may be", put.tags.len(), PutManifest::MAX_TAGS);
-            let error = Error::invalid(ErrorCode::ManifestInvalid, message);
-            return Err(error.with_status(StatusCode::URI_TOO_LONG));
-        }
-        if let (Some(tag), false) = (put.reference.tag(), put.tags.is_empty()) {
-            let message =
-                format!("`tag` parameters go with a manifest put by digest, this one is put as `{tag}`");
-            return Err(Error::invalid(ErrorCode::ManifestInvalid, message));
-        }
-        let pushed = Pushed::parse(&put.reference, put.media_type.as_ref(), put.content)?;
+        let pushed = Pushed::read(&put)?;
         let sparse_indexes = self.inner.settings.sparse_indexes;
         self.inner.uploads.expire();
         self.state().put_manifest(&put.repository, put.reference, put.tags, pushed, sparse_indexes)
     }
 
     fn delete_manifest(&self, delete: &DeleteManifest) -> Result<Deleted, Error> {
-        self.allow_deletes()?;
+        self.inner.settings.allow_deletes()?;
         match self.state().delete_manifest(&delete.repository, &delete.reference) {
             Some(true) => Ok(Deleted::new()),
             Some(false) => Err(no_manifest(&delete.repository, &delete.reference)),
@@ -247,18 +228,11 @@ impl Memory {
     }
 
     fn delete_blob(&self, delete: &DeleteBlob) -> Result<Deleted, Error> {
-        self.allow_deletes()?;
+        self.inner.settings.allow_deletes()?;
         if self.state().delete_blob(&delete.repository, &delete.digest)? {
             Ok(Deleted::new())
         } else {
             Err(no_blob(&delete.repository, &delete.digest))
-        }
-    }
-
-    fn allow_deletes(&self) -> Result<(), Error> {
-        match self.inner.settings.deletes {
-            true => Ok(()),
-            false => Err(Error::unsupported("nothing can be deleted from this registry")),
         }
     }
 
@@ -273,7 +247,8 @@ impl Memory {
         }
         let algorithm = start.algorithm.unwrap_or(Algorithm::Sha256);
         let upload = Upload::new(algorithm, &self.inner.budget)?;
-        let id = self.inner.uploads.open(start.repository, upload)?;
+        let id = random_id()?;
+        self.inner.uploads.open(id.clone(), start.repository, upload)?;
         let mut state = UploadState::new(id, 0);
         state.min_chunk = self.inner.settings.min_chunk;
         Ok(UploadStarted::Open(state))
@@ -297,7 +272,7 @@ impl Memory {
     async fn single_upload(&self, to: &Repository, single: SingleUpload) -> Result<BlobCreated, Error> {
         let mut upload = Upload::new(single.digest.algorithm(), &self.inner.budget)?;
         let chunk = Chunk { range: None, length: single.length, body: single.body };
-        upload.take(chunk, self.limits()).await?;
+        upload.take(chunk, self.inner.settings.limits()).await?;
         self.keep(to, upload, single.digest).await
     }
 
@@ -305,14 +280,14 @@ impl Memory {
         let mut lease = self.inner.uploads.take(&chunk.repository, &chunk.upload)?;
         let upload = lease.upload()?;
         let data = Chunk { range: chunk.range, length: chunk.length, body: chunk.body };
-        upload.take(data, self.limits()).await?;
+        upload.take(data, self.inner.settings.limits()).await?;
         Ok(UploadState::new(chunk.upload, upload.received()))
     }
 
     async fn finish_upload(&self, finish: FinishUpload) -> Result<BlobCreated, Error> {
         let mut lease = self.inner.uploads.take(&finish.repository, &finish.upload)?;
         let data = Chunk { range: finish.range, length: finish.length, body: finish.body };
-        lease.upload()?.take(data, self.limits()).await?;
+        lease.upload()?.take(data, self.inner.settings.limits()).await?;
         let upload = lease.end()?;
         self.keep(&finish.repository, *upload, finish.digest).await
     }
@@ -321,11 +296,6 @@ impl Memory {
         let (content, cost) = upload.finish(&digest).await?;
         self.state().put_blob(to, digest, content, cost)?;
         Ok(BlobCreated::new(digest))
-    }
-
-    fn limits(&self) -> Limits {
-        let settings = &self.inner.settings;
-        Limits { max_blob: settings.max_blob, body_timeout: settings.body_timeout }
     }
 }
 
@@ -353,23 +323,4 @@ impl Service<Request> for Memory {
     fn call(&mut self, request: Request) -> Self::Future {
         Box::pin(self.clone().answer(request.into_operation()))
     }
-}
-
-/// What is kept was hashed on its way in.
-fn verified(reply: impl Into<Reply>) -> Response {
-    let mut response = Response::new(reply.into());
-    response.extensions_mut().insert(Verified::new());
-    response
-}
-
-fn no_repository(repository: &Repository) -> Error {
-    Error::name_unknown(format!("no repository `{repository}`"))
-}
-
-fn no_manifest(repository: &Repository, reference: &Reference) -> Error {
-    Error::manifest_unknown(format!("no manifest `{reference}` in `{repository}`"))
-}
-
-fn no_blob(repository: &Repository, digest: &Digest) -> Error {
-    Error::blob_unknown(format!("no blob {digest} in `{repository}`"))
 }

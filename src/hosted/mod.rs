@@ -1,8 +1,8 @@
-//! A registry that keeps what it serves: the leaf [`Memory`].
+//! Registries that keep what they serve: the leaf [`Memory`], and `Hosted` (feature `redb`) in a directory.
 //!
-//! It answers every operation of the distribution specification out of this process's memory: pulls with ranges and
-//! conditions, uploads in one request, two, or chunks, mounts, tags, referrers, deletes. It is what the examples
-//! and the tests run against, and a registry for other people's tests in one line.
+//! They answer every operation of the distribution specification: pulls with ranges and conditions, uploads in one
+//! request, two, or chunks, mounts, tags, referrers, deletes. [`Memory`] is what the examples and the tests run against,
+//! and a registry for other people's tests in one line; `Hosted` keeps what was pushed, whatever becomes of the process.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_oci::error::Error> {
@@ -28,18 +28,25 @@
 //! # Ok(()) }
 //! ```
 
+mod answer;
 mod budget;
 mod builder;
+mod chunk;
 mod content;
 mod manifest;
 mod memory;
 mod repository;
+mod settings;
 mod state;
+#[cfg(feature = "disk")]
+mod stored;
 mod upload;
 mod uploads;
 
 pub use self::builder::MemoryBuilder;
 pub use self::memory::{Memory, Usage};
+#[cfg(feature = "disk")]
+pub use self::stored::{Collect, Collected, Hosted, HostedBuilder};
 
 #[cfg(test)]
 mod tests;

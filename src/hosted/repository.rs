@@ -1,17 +1,14 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::answer::needed_by;
 use super::budget::Reservation;
-use super::manifest::Pushed;
-use crate::error::{Error, ErrorCode};
+use super::manifest::{Pushed, REFERRERS_PAGE, is_of_type};
+use crate::error::Error;
 use crate::operation::{Referrers, Tags};
 use crate::spec::digest::Digest;
 use crate::spec::image::Descriptor;
 use crate::spec::name::{Reference, Repository, Tag};
 use crate::spec::page::Page;
-
-/// The most bytes of descriptors in one page of referrers: the page itself is a manifest, which clients read up to
-/// 4 MiB.
-const REFERRERS_PAGE: usize = 2 << 20;
 
 /// What one repository shows. Blobs' contents are shared by all repositories; here is which of them are visible.
 #[derive(Debug)]
@@ -60,43 +57,16 @@ impl Shelf {
 
     /// What the manifest refers to and isn't here, or is of another size.
     pub(super) fn check(&self, manifest: &Pushed, sparse_indexes: bool) -> Result<(), Error> {
-        let mut missing = BTreeSet::new();
-        let sizes =
-            manifest.blobs.iter().map(|blob| (blob, self.blobs.get(blob.digest()).map(|link| link.size)));
-        let children = manifest.manifests.iter().map(|child| {
-            let found = self.manifests.get(child.digest()).map(|(found, _)| found.size());
-            // One that isn't there can't disagree.
-            (child, found.or(sparse_indexes.then_some(child.size())))
-        });
-        for (descriptor, size) in sizes.chain(children) {
-            match size {
-                Some(size) if size != descriptor.size() => {
-                    let message = format!(
-                        "the manifest says that {} has {} bytes, but it has {size}",
-                        descriptor.digest(),
-                        descriptor.size()
-                    );
-                    return Err(Error::invalid(ErrorCode::SizeInvalid, message));
-                }
-                Some(_) => {}
-                None => {
-                    missing.insert(*descriptor.digest());
-                }
-            }
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let shown: Vec<String> = missing.iter().take(8).map(Digest::to_string).collect();
-        let message = format!("the manifest refers to {} unknown: {}", missing.len(), shown.join(", "));
-        Err(Error::invalid(ErrorCode::ManifestBlobUnknown, message))
+        let blob = |digest: &Digest| Ok(self.blobs.get(digest).map(|link| link.size));
+        let child = |digest: &Digest| Ok(self.manifests.get(digest).map(|(found, _)| found.size()));
+        manifest.check(sparse_indexes, blob, child)
     }
 
     /// Keeps a manifest that has been checked.
     pub(super) fn put(&mut self, manifest: Pushed, cost: Reservation) {
         // The same bytes again: only the type may be another, where the bytes don't say it.
         self.remove_manifest(&manifest.digest);
-        for digest in needed(&manifest) {
+        for digest in manifest.needed() {
             if let Some(link) = self.blobs.get_mut(&digest) {
                 link.users += 1;
             }
@@ -124,7 +94,7 @@ impl Shelf {
 
     fn remove_manifest(&mut self, digest: &Digest) -> bool {
         let Some((manifest, _)) = self.manifests.remove(digest) else { return false };
-        for digest in needed(&manifest) {
+        for digest in manifest.needed() {
             if let Some(link) = self.blobs.get_mut(&digest) {
                 link.users = link.users.saturating_sub(1);
             }
@@ -153,10 +123,7 @@ impl Shelf {
     pub(super) fn unlink(&mut self, digest: &Digest) -> Result<bool, Error> {
         match self.blobs.get(digest) {
             None => Ok(false),
-            Some(link) if link.users > 0 => Err(Error::unsupported(format!(
-                "{digest} is needed by {} manifest(s) of this repository; delete those first",
-                link.users
-            ))),
+            Some(link) if link.users > 0 => Err(needed_by(digest, link.users)),
             Some(_) => Ok(self.blobs.remove(digest).is_some()),
         }
     }
@@ -169,11 +136,7 @@ impl Shelf {
     }
 
     pub(super) fn referrers(&self, subject: &Digest, artifact_type: Option<&str>, page: &Page) -> Referrers {
-        let is_wanted = |descriptor: &Descriptor| {
-            artifact_type.is_none_or(|wanted| {
-                descriptor.artifact_type().ok().flatten().is_some_and(|found| found == wanted)
-            })
-        };
+        let is_wanted = |descriptor: &Descriptor| is_of_type(descriptor, artifact_type);
         let wanted = self.referrers.get(subject).into_iter().flatten();
         let (mut keys, mut descriptors) = (Vec::new(), Vec::new());
         for (digest, descriptor) in wanted.filter(|(_, descriptor)| is_wanted(descriptor)) {
@@ -194,9 +157,4 @@ impl Shelf {
         }
         Referrers::new(manifests, artifact_type.is_some(), next.cloned())
     }
-}
-
-/// The digests of the blobs that a manifest needs, each once.
-fn needed(manifest: &Pushed) -> BTreeSet<Digest> {
-    manifest.blobs.iter().map(|blob| *blob.digest()).collect()
 }

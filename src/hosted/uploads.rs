@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::upload::Upload;
 use crate::error::{Error, ErrorCode, ErrorKind, RetryAfter};
 use crate::operation::UploadId;
 use crate::spec::digest::hex;
@@ -14,24 +13,36 @@ use crate::spec::name::Repository;
 /// How long an upload has been idle at least before it makes place for a new one.
 const SPARED: Duration = Duration::from_secs(60);
 
+/// What has come of an upload.
+pub(super) trait Held {
+    /// How many bytes have come.
+    fn received(&self) -> u64;
+
+    /// Called when nobody writes to it any more.
+    fn put_down(&mut self) {}
+
+    /// Called, in place of [`put_down`](Held::put_down), when it was given up.
+    fn abandon(&mut self) {}
+}
+
 /// The open uploads. The lock is held for look-ups only: whoever writes to an upload takes it out.
 #[derive(Debug)]
-pub(super) struct Uploads {
-    slots: Mutex<HashMap<UploadId, Slot>>,
+pub(super) struct Uploads<U: Held> {
+    slots: Mutex<HashMap<UploadId, Slot<U>>>,
     max: usize,
     timeout: Duration,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<U> {
     repository: Repository,
     touched: Instant,
     received: u64,
     /// Absent while a request writes to it.
-    upload: Option<Box<Upload>>,
+    upload: Option<Box<U>>,
 }
 
-impl Uploads {
+impl<U: Held> Uploads<U> {
     pub(super) fn new(max: usize, timeout: Duration) -> Arc<Self> {
         Arc::new(Self { slots: Mutex::default(), max, timeout })
     }
@@ -46,13 +57,31 @@ impl Uploads {
         drop(self.slots());
     }
 
-    pub(super) fn open(&self, repository: Repository, upload: Upload) -> Result<UploadId, Error> {
-        let id = random_id()?;
+    /// How many have expired and aren't gone yet.
+    #[cfg(feature = "disk")]
+    pub(super) fn expired(&self) -> usize {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.values().filter(|slot| slot.upload.is_some() && slot.touched.elapsed() >= self.timeout).count()
+    }
+
+    /// Opens an upload under a new identity.
+    pub(super) fn open(&self, id: UploadId, repository: Repository, upload: U) -> Result<(), Error> {
         let mut slots = self.slots();
         make_place(&mut slots, self.max)?;
-        let slot = Slot { repository, touched: Instant::now(), received: 0, upload: Some(Box::new(upload)) };
-        slots.insert(id.clone(), slot);
-        Ok(id)
+        let received = upload.received();
+        let slot = Slot { repository, touched: Instant::now(), received, upload: Some(Box::new(upload)) };
+        slots.insert(id, slot);
+        Ok(())
+    }
+
+    /// Takes in an upload that was open before, and idle for so long.
+    #[cfg(feature = "disk")]
+    pub(super) fn restore(&self, id: UploadId, repository: Repository, upload: U, idle: Duration) {
+        let now = Instant::now();
+        let touched = now.checked_sub(idle).unwrap_or(now);
+        let received = upload.received();
+        let slot = Slot { repository, touched, received, upload: Some(Box::new(upload)) };
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).insert(id, slot);
     }
 
     /// How many bytes have come.
@@ -66,12 +95,12 @@ impl Uploads {
     pub(super) fn cancel(&self, repository: &Repository, id: &UploadId) -> Result<(), Error> {
         let mut slots = self.slots();
         find(&mut slots, repository, id)?;
-        slots.remove(id);
+        abandon(slots.remove(id));
         Ok(())
     }
 
     /// Takes an upload out to write to it.
-    pub(super) fn take(self: &Arc<Self>, repository: &Repository, id: &UploadId) -> Result<Lease, Error> {
+    pub(super) fn take(self: &Arc<Self>, repository: &Repository, id: &UploadId) -> Result<Lease<U>, Error> {
         let mut slots = self.slots();
         let slot = find(&mut slots, repository, id)?;
         slot.touched = Instant::now();
@@ -86,10 +115,16 @@ impl Uploads {
     }
 
     /// The uploads, without those that have been idle for too long.
-    fn slots(&self) -> MutexGuard<'_, HashMap<UploadId, Slot>> {
+    fn slots(&self) -> MutexGuard<'_, HashMap<UploadId, Slot<U>>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         // One that is being written to is not idle; its request has a time-out of its own.
-        slots.retain(|_, slot| slot.upload.is_none() || slot.touched.elapsed() < self.timeout);
+        slots.retain(|_, slot| match &mut slot.upload {
+            Some(upload) if slot.touched.elapsed() >= self.timeout => {
+                upload.abandon();
+                false
+            }
+            _ => true,
+        });
         slots
     }
 }
@@ -97,42 +132,51 @@ impl Uploads {
 /// An upload that is being written to. On drop it goes back, also when the request was given up in the middle; what
 /// has come stays.
 #[derive(Debug)]
-pub(super) struct Lease {
-    uploads: Arc<Uploads>,
+pub(super) struct Lease<U: Held> {
+    uploads: Arc<Uploads<U>>,
     id: UploadId,
-    upload: Option<Box<Upload>>,
+    upload: Option<Box<U>>,
 }
 
-impl Lease {
+impl<U: Held> Lease<U> {
     /// The upload; absent once it has been ended.
-    pub(super) fn upload(&mut self) -> Result<&mut Upload, Error> {
+    pub(super) fn upload(&mut self) -> Result<&mut U, Error> {
         self.upload.as_deref_mut().ok_or_else(|| unknown(&self.id))
     }
 
     /// Ends the upload, unless it was cancelled in the meantime.
-    pub(super) fn end(mut self) -> Result<Box<Upload>, Error> {
-        let known = self.uploads.slots().remove(&self.id).is_some();
-        self.upload.take().filter(|_| known).ok_or_else(|| unknown(&self.id))
+    pub(super) fn end(mut self) -> Result<Box<U>, Error> {
+        if self.uploads.slots().remove(&self.id).is_none() {
+            return Err(unknown(&self.id));
+        }
+        self.upload.take().ok_or_else(|| unknown(&self.id))
     }
 }
 
-impl Drop for Lease {
+impl<U: Held> Drop for Lease<U> {
     fn drop(&mut self) {
-        let Some(upload) = self.upload.take() else { return };
-        // Cancelled in the meantime: it just goes.
-        if let Some(slot) = self.uploads.slots().get_mut(&self.id) {
-            slot.touched = Instant::now();
-            slot.received = upload.received();
-            slot.upload = Some(upload);
+        let Some(mut upload) = self.upload.take() else { return };
+        // What may take long comes before the lock.
+        if self.uploads.slots().contains_key(&self.id) {
+            upload.put_down();
+        }
+        match self.uploads.slots().get_mut(&self.id) {
+            Some(slot) => {
+                slot.touched = Instant::now();
+                slot.received = upload.received();
+                slot.upload = Some(upload);
+            }
+            // Cancelled in the meantime.
+            None => upload.abandon(),
         }
     }
 }
 
-fn find<'a>(
-    slots: &'a mut HashMap<UploadId, Slot>,
+fn find<'a, U>(
+    slots: &'a mut HashMap<UploadId, Slot<U>>,
     repository: &Repository,
     id: &UploadId,
-) -> Result<&'a mut Slot, Error> {
+) -> Result<&'a mut Slot<U>, Error> {
     slots.get_mut(id).filter(|slot| slot.repository == *repository).ok_or_else(|| unknown(id))
 }
 
@@ -142,14 +186,14 @@ fn unknown(id: &UploadId) -> Error {
     Error::new(ErrorKind::NotFound, ErrorCode::BlobUploadUnknown, format!("no upload `{id}` is open here"))
 }
 
-fn make_place(slots: &mut HashMap<UploadId, Slot>, max: usize) -> Result<(), Error> {
+fn make_place<U: Held>(slots: &mut HashMap<UploadId, Slot<U>>, max: usize) -> Result<(), Error> {
     if slots.len() < max {
         return Ok(());
     }
     let idle = slots.iter().filter(|(_, slot)| slot.upload.is_some() && slot.touched.elapsed() >= SPARED);
     match idle.min_by_key(|(_, slot)| slot.touched).map(|(id, _)| id.clone()) {
         Some(oldest) => {
-            slots.remove(&oldest);
+            abandon(slots.remove(&oldest));
             Ok(())
         }
         None => {
@@ -161,7 +205,15 @@ fn make_place(slots: &mut HashMap<UploadId, Slot>, max: usize) -> Result<(), Err
     }
 }
 
-fn random_id() -> Result<UploadId, Error> {
+fn abandon<U: Held>(slot: Option<Slot<U>>) {
+    // Absent while somebody writes: then the lease does it.
+    if let Some(mut upload) = slot.and_then(|slot| slot.upload) {
+        upload.abandon();
+    }
+}
+
+/// An identity that nobody can guess.
+pub(super) fn random_id() -> Result<UploadId, Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::internal("the system has no randomness").with_source(error))?;

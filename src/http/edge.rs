@@ -20,7 +20,7 @@ use crate::operation::{Namespace, Registry, Request};
 pub const HTTP10_BUFFER: usize = 8 * 1024 * 1024;
 
 /// Whether a path is at or below `/v2`.
-pub(super) fn is_ours(path: &str) -> bool {
+pub(crate) fn is_ours(path: &str) -> bool {
     path.strip_prefix("/v2").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

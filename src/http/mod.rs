@@ -33,9 +33,12 @@ pub(crate) mod headers;
 mod marker;
 pub mod request;
 pub mod response;
+pub mod scope;
 mod service;
 pub mod uri;
 
 pub use self::asked::Asked;
 pub use self::edge::HTTP10_BUFFER;
+pub(crate) use self::edge::is_ours;
+pub(crate) use self::response::failure;
 pub use self::service::{Oci, OciFuture, OciLayer, OciLayerFuture, OciService};

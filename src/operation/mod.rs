@@ -32,6 +32,7 @@ mod condition;
 mod credential;
 mod facts;
 mod handlers;
+mod identity;
 pub mod middleware;
 mod operations;
 mod registry;
@@ -45,6 +46,7 @@ pub use self::facts::{
     WithoutVerification,
 };
 pub use self::handlers::Handlers;
+pub use self::identity::Identity;
 pub use self::operations::{
     CancelUpload, DeleteBlob, DeleteManifest, FinishUpload, GetBlob, GetManifest, ListReferrers,
     ListRepositories, ListTags, Mount, Ping, PutManifest, SingleUpload, StartUpload, UploadChunk, UploadId,

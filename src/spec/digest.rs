@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
+use sha2::digest::common::hazmat::SerializableState as _;
 
 use crate::error::{Error, ErrorCode};
 
@@ -222,6 +223,30 @@ impl Hasher {
         }
     }
 
+    /// The state: what [`Hasher::restore`] goes on from, in another process too. It isn't secret: it tells of the content
+    /// as much as a digest and the last few bytes do.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        match &self.0 {
+            State::Sha256(state) => state.serialize().to_vec(),
+            State::Sha512(state) => state.serialize().to_vec(),
+        }
+    }
+
+    /// The hasher whose state was [saved](Hasher::save); none when that is no state of this algorithm.
+    ///
+    /// A state that was made up gives a wrong digest, or one that somebody wanted: it must come from a place that is
+    /// trusted.
+    #[must_use]
+    pub fn restore(algorithm: Algorithm, state: &[u8]) -> Option<Self> {
+        Some(Self(match algorithm {
+            Algorithm::Sha256 => State::Sha256(sha2::Sha256::deserialize(state.try_into().ok()?).ok()?),
+            Algorithm::Sha512 => {
+                State::Sha512(Box::new(sha2::Sha512::deserialize(state.try_into().ok()?).ok()?))
+            }
+        }))
+    }
+
     /// The digest of all bytes taken.
     #[must_use]
     pub fn finish(self) -> Digest {
@@ -304,6 +329,23 @@ mod tests {
         ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_saved_hasher_goes_on() {
+        let content: Vec<u8> = (0..300).map(|index| (index % 251) as u8).collect();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            for taken in [0, 1, 63, 64, 65, 127, 128, 200, 300] {
+                let mut hasher = Hasher::new(algorithm);
+                hasher.update(&content[..taken]);
+                let state = hasher.save();
+                let mut restored = Hasher::restore(algorithm, &state).unwrap();
+                restored.update(&content[taken..]);
+                assert_eq!(restored.finish(), Digest::of(algorithm, &content), "{algorithm} {taken}");
+                assert!(Hasher::restore(algorithm, &state[1..]).is_none());
+            }
+        }
+        assert!(Hasher::restore(Algorithm::Sha256, &Hasher::new(Algorithm::Sha512).save()).is_none());
     }
 
     #[test]

@@ -23,5 +23,7 @@ mod client;
 
 mod credentials;
 mod harness;
+mod logins;
 mod matrix;
 mod mirror;
+mod pushes;

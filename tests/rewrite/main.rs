@@ -5,4 +5,5 @@ mod faults;
 mod images;
 mod layers;
 mod pins;
+mod processes;
 mod source;

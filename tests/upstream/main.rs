@@ -16,3 +16,4 @@ mod retries;
 mod secrets;
 mod sockets;
 mod web;
+mod writes;

@@ -5,7 +5,6 @@
 //! the one who asked first.
 
 mod scheme;
-mod scope;
 mod slot;
 mod token;
 mod words;
@@ -20,7 +19,6 @@ use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 pub(super) use self::scheme::{Demand, Scheme, TokenService};
-pub(super) use self::scope::Scopes;
 use self::slot::Slot;
 pub(super) use self::token::Token;
 pub(super) use self::words::{hides, read as read_words};
@@ -28,6 +26,7 @@ use super::origin::WebOrigin;
 use super::retry::retry_after;
 use super::transport::HttpService;
 use crate::error::{Error, ErrorCode, ErrorKind};
+pub(super) use crate::http::scope::Scopes;
 use crate::operation::{Credential, CredentialId};
 use crate::secret::Secret;
 

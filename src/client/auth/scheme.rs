@@ -1,9 +1,9 @@
 use http::{HeaderMap, Uri, header};
 
-use super::scope::Scopes;
 use crate::client::origin::WebOrigin;
 use crate::error::Error;
 use crate::http::challenge::{self, Challenge};
+use crate::http::scope::Scopes;
 
 /// How an upstream wants to be asked: what is remembered of its challenge, so that it isn't provoked again.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, WeakShared};
 
-use super::scope::Scopes;
 use super::token::Token;
 use crate::error::Error;
+use crate::http::scope::Scopes;
 use crate::operation::BoxFuture;
 
 /// A request for a token, whose outcome several may have.

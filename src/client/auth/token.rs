@@ -8,9 +8,9 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::scheme::TokenService;
-use super::scope::Scopes;
 use crate::body::Body;
 use crate::error::Error;
+use crate::http::scope::Scopes;
 use crate::operation::Credential;
 use crate::secret::Secret;
 

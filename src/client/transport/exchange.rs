@@ -19,7 +19,7 @@ use tower_service::Service;
 use super::builder::Shared;
 use super::target::Target;
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::operation::BoxFuture;
 use crate::rt::Tasks;
 
@@ -190,6 +190,13 @@ impl HttpBody for Sending {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Whether a request was never sent, since no connection could be made: then it may be made again, whatever it does.
+pub(in crate::client) fn never_sent(error: &Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<hyper_util::client::legacy::Error>());
+    error.kind() == ErrorKind::Unavailable
+        && source.is_some_and(hyper_util::client::legacy::Error::is_connect)
 }
 
 /// Takes our own error out of hyper's, or says what the others mean.

@@ -33,6 +33,7 @@ mod tls;
 mod tunnel;
 
 pub use self::builder::{Transport, TransportBuilder};
+pub(in crate::client) use self::exchange::never_sent;
 pub use self::guard::Guard;
 pub use self::service::HttpService;
 #[cfg(feature = "tls")]

@@ -49,6 +49,7 @@ impl Inner {
         let mut secrets = ask.caller.who.secrets();
         secrets.extend(token.map(|token| token.secret.clone()));
         secrets.extend(headers.map(Secret::from));
+        secrets.extend(ask.hidden.clone());
         secrets
     }
 

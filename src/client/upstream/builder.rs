@@ -1,10 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
+use super::write::{Seal, Writes};
 use super::{Inner, Refusal, Upstream};
 use crate::client::auth::Auth;
 use crate::client::origin::WebOrigin;
@@ -14,6 +16,8 @@ use crate::client::retry::{Budget, RetryPolicy};
 use crate::client::transport::{Guard, HttpService, Transport};
 use crate::error::{Error, ErrorCode};
 use crate::operation::{Anonymous, BoxFuture, Credential, Credentials};
+use crate::rt::Clock;
+use crate::secret::Secret;
 use crate::spec::name::{Host, Repository};
 
 /// How long a client waits for headers: containerd gives up after 30 seconds.
@@ -43,6 +47,10 @@ pub struct UpstreamBuilder {
     headers_within: Duration,
     user_agent: Option<HeaderValue>,
     secret_headers: HeaderMap,
+    writes: bool,
+    upload_key: Option<Secret>,
+    upload_hosts: Vec<Host>,
+    clock: Clock,
 }
 
 impl UpstreamBuilder {
@@ -65,6 +73,10 @@ impl UpstreamBuilder {
             headers_within: HEADERS_WITHIN,
             user_agent: None,
             secret_headers: HeaderMap::new(),
+            writes: false,
+            upload_key: None,
+            upload_hosts: Vec::new(),
+            clock: Clock::system(),
         }
     }
 
@@ -169,11 +181,55 @@ impl UpstreamBuilder {
         self
     }
 
+    /// Whether uploads, manifests and deletes are passed on; without it they are `UNSUPPORTED`. Who may write is for a
+    /// layer above to say: the upstream sees its own [`credentials`](Self::credentials), whoever our client is.
+    ///
+    /// Content is streamed, and sent once: an upstream that nothing is known of is asked who may write before that. No
+    /// write is tried again unless no connection could be made. What brings content may take longer than
+    /// [`headers_within`](Self::headers_within); a client that sends nothing for 60 seconds is given up, and an
+    /// upstream that takes and says nothing for the transport's
+    /// [`header_timeout`](crate::client::transport::TransportBuilder::header_timeout). Redirects of writes aren't
+    /// followed.
+    ///
+    /// A manifest with a `subject` is passed on like others. Where the upstream has no referrers API, the answer has no
+    /// `OCI-Subject`, by which the client knows that it has to write the referrers tag itself.
+    pub fn writes(mut self, passed_on: bool) -> Self {
+        self.writes = passed_on;
+        self
+    }
+
+    /// The key that upload locations are sealed with: text of 32 bytes at least, made at random, a secret. All
+    /// instances that have the same one go on with each other's uploads.
+    ///
+    /// What a client gets in place of the upstream's `Location` is encrypted and authenticated: it can neither be read
+    /// nor made up, and is good for this upstream and that repository, for 24 hours. Without a key each upstream that is
+    /// built makes one of its own: after a restart, or at another instance, its open uploads are unknown, and clients
+    /// begin again.
+    pub fn upload_key(mut self, key: impl Into<Secret>) -> Self {
+        self.upload_key = Some(key.into());
+        self
+    }
+
+    /// A host that the upstream's upload locations may lead to, beside its own origin: anything else is answered with
+    /// 502. It gets the content, but no credentials; it may be at a private address. It is asked over https, and over
+    /// plain http only where the upstream is.
+    pub fn upload_host(mut self, host: Host) -> Self {
+        self.upload_hosts.push(host);
+        self
+    }
+
+    /// The clock that upload locations live by: for tests.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// The upstream.
     ///
     /// # Errors
     ///
-    /// When a host makes no URL, a network isn't in CIDR notation, or a transport can't be made.
+    /// When a host makes no URL, a network isn't in CIDR notation, a transport can't be made, or the key for uploads is
+    /// too short.
     pub fn build(self) -> Result<Upstream, Error> {
         let known = Known::of(&self.host);
         let endpoint = match (&self.endpoint, known.endpoint) {
@@ -190,14 +246,9 @@ impl UpstreamBuilder {
             token_hosts.push(known.parse()?);
         }
         let (own, elsewhere) = self.services(&endpoint)?;
-        let schemes: &[bool] = if self.plain_http { &[false, true] } else { &[false] };
-        let mut token_origins = Vec::new();
-        for host in &token_hosts {
-            for plain in schemes {
-                token_origins.push(located(host, *plain)?.1);
-            }
-        }
+        let token_origins = self.origins(&token_hosts)?;
         let auth = Auth::new(origin.clone(), token_origins, own.clone(), elsewhere.clone());
+        let writes = if self.writes { Some(self.passed_on()?) } else { None };
         Ok(Upstream(Arc::new(Inner {
             host: self.host,
             endpoint: uri,
@@ -213,6 +264,7 @@ impl UpstreamBuilder {
             headers_within: self.headers_within,
             user_agent: self.user_agent.unwrap_or(HeaderValue::from_static(USER_AGENT)),
             secret_headers: self.secret_headers,
+            writes,
             refuses_head_of_manifests: Refusal::default(),
             refuses_head_of_blobs: Refusal::default(),
         })))
@@ -223,14 +275,16 @@ impl UpstreamBuilder {
         &self.host
     }
 
-    /// With `credentials` and `transport`, unless it has its own.
+    /// With `credentials`, `transport` and `upload_key`, unless it has its own.
     pub(in crate::client) fn or(
         mut self,
         credentials: Option<&Arc<dyn Credentials>>,
         transport: Option<&Transport>,
+        upload_key: Option<&Secret>,
     ) -> Self {
         self.credentials = self.credentials.or_else(|| credentials.cloned());
         self.transport = self.transport.or_else(|| transport.cloned());
+        self.upload_key = self.upload_key.or_else(|| upload_key.cloned());
         self
     }
 
@@ -240,6 +294,22 @@ impl UpstreamBuilder {
         self.named = false;
         self.http = Some(public);
         self
+    }
+
+    fn passed_on(&self) -> Result<Writes, Error> {
+        let seal = match &self.upload_key {
+            Some(key) => Seal::new(key)?,
+            None => Seal::random()?,
+        };
+        let hosts = self.origins(&self.upload_hosts)?;
+        Ok(Writes { seal, clock: self.clock.clone(), hosts, is_met: AtomicBool::new(false) })
+    }
+
+    /// Where `hosts` are asked: over plain http too, if the upstream is.
+    fn origins(&self, hosts: &[Host]) -> Result<Vec<WebOrigin>, Error> {
+        let schemes: &[bool] = if self.plain_http { &[false, true] } else { &[false] };
+        let origins = hosts.iter().flat_map(|host| schemes.iter().map(move |plain| (host, *plain)));
+        origins.map(|(host, plain)| Ok(located(host, plain)?.1)).collect()
     }
 
     /// The way to the upstream itself, and the one to everybody else.
@@ -258,7 +328,7 @@ impl UpstreamBuilder {
         for network in &self.allowed_networks {
             guard = guard.allow_network(network)?;
         }
-        let elsewhere = transport.connect(guard.clone());
+        let elsewhere = transport.connect(self.upload_hosts.iter().fold(guard.clone(), Guard::allow_host));
         if self.named {
             guard = self.token_hosts.iter().fold(guard.allow_host(endpoint), Guard::allow_host);
         }
@@ -274,6 +344,7 @@ impl fmt::Debug for UpstreamBuilder {
             .field("plain_http", &self.plain_http)
             .field("token_hosts", &self.token_hosts)
             .field("redirects", &self.redirects)
+            .field("writes", &self.writes)
             .finish_non_exhaustive()
     }
 }

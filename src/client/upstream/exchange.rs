@@ -17,6 +17,7 @@ use crate::client::retry::demanded_delay;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Asked, request};
 use crate::operation::{Operation, Response};
+use crate::secret::Secret;
 use crate::spec::name::Repository;
 
 /// On whose behalf an upstream is asked.
@@ -32,24 +33,31 @@ pub(super) struct Caller {
 /// A request to an upstream, to be made as often as it takes.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
-    method: Method,
-    path: PathAndQuery,
+    pub(super) method: Method,
+    pub(super) path: PathAndQuery,
     pub(super) headers: HeaderMap,
     pub(super) scopes: Scopes,
-    repository: Option<Repository>,
+    pub(super) repository: Option<Repository>,
     pub(super) caller: Caller,
     /// Whether a redirect to another origin is the answer.
     pub(super) redirects: Redirects,
     /// Whether its token was renewed just now: another one would be refused as well.
     pub(super) settled: bool,
+    /// What is in its URI that nobody else may see.
+    pub(super) hidden: Option<Secret>,
 }
 
 impl Ask {
+    /// For an operation without content.
     pub(super) fn new(operation: Operation, caller: &Caller) -> Result<(Self, Asked), Error> {
+        Self::with_content(operation, caller).map(|(ask, asked, _)| (ask, asked))
+    }
+
+    pub(super) fn with_content(operation: Operation, caller: &Caller) -> Result<(Self, Asked, Body), Error> {
         let asked = Asked::of(&operation);
         let scopes = Scopes::of(&operation);
         let repository = operation.repository().cloned();
-        let (parts, _) = request::encode(operation)?.into_parts();
+        let (parts, content) = request::encode(operation)?.into_parts();
         let path = parts.uri.path_and_query().cloned();
         let path = path.ok_or_else(|| Error::internal("an operation was encoded without a path"))?;
         let ask = Self {
@@ -61,8 +69,9 @@ impl Ask {
             caller: caller.clone(),
             redirects: Redirects::Follow,
             settled: false,
+            hidden: None,
         };
-        Ok((ask, asked))
+        Ok((ask, asked, content))
     }
 }
 
@@ -88,7 +97,7 @@ impl Answer {
         self.response.headers()
     }
 
-    fn token(&self) -> Option<&Arc<Token>> {
+    pub(super) fn token(&self) -> Option<&Arc<Token>> {
         self.authorization.as_ref()?.token.as_ref()
     }
 }
@@ -161,7 +170,7 @@ impl Inner {
     }
 
     /// The pause before the retry number `retry`, from 0, which is counted then; none when it should not be made.
-    fn pause(&self, retry: u32, demanded: Option<Duration>, ask: &Ask) -> Option<Duration> {
+    pub(super) fn pause(&self, retry: u32, demanded: Option<Duration>, ask: &Ask) -> Option<Duration> {
         let pause = self.retry.pause(retry, demanded)?;
         // A pause that ends after the deadline would turn the upstream's own words into a time-out.
         let left = ask.caller.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -173,7 +182,12 @@ impl Inner {
     }
 
     /// Whether another try makes sense after a refusal, and on whose behalf.
-    async fn renew(&self, ask: &Ask, caller: &Caller, answer: &Answer) -> Result<Option<Caller>, Error> {
+    pub(super) async fn renew(
+        &self,
+        ask: &Ask,
+        caller: &Caller,
+        answer: &Answer,
+    ) -> Result<Option<Caller>, Error> {
         let expired = answer.status() == StatusCode::FORBIDDEN && self.quirks.expired_token_is_403;
         if !answer.at_home || !(answer.status() == StatusCode::UNAUTHORIZED || expired) {
             return Ok(None);
@@ -249,7 +263,7 @@ impl Inner {
         request
     }
 
-    fn uri(&self, path: &PathAndQuery) -> Result<Uri, Error> {
+    pub(super) fn uri(&self, path: &PathAndQuery) -> Result<Uri, Error> {
         let mut parts = self.endpoint.clone().into_parts();
         parts.path_and_query = Some(path.clone());
         Uri::from_parts(parts)
@@ -280,7 +294,7 @@ fn passing(result: &Result<Answer, Error>) -> Option<Option<Duration>> {
 }
 
 /// The error of a transport, with the name of who was asked, unless it says that itself.
-fn named(error: Error, origin: &WebOrigin) -> Error {
+pub(super) fn named(error: Error, origin: &WebOrigin) -> Error {
     // A transport writes an IPv6 address without its brackets.
     let host = origin.host().trim_matches(['[', ']']);
     if error.message().contains(host) { error } else { error.context(origin) }

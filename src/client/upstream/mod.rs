@@ -6,6 +6,7 @@ mod builder;
 mod exchange;
 mod list;
 mod manifest;
+mod write;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,7 @@ use tower_service::Service;
 
 pub use self::builder::UpstreamBuilder;
 use self::exchange::{Ask, Caller};
+use self::write::{Writes, brings_content};
 use super::auth::{Auth, Who};
 use super::origin::WebOrigin;
 use super::quirks::Quirks;
@@ -65,6 +67,7 @@ pub(super) struct Inner {
     headers_within: Duration,
     user_agent: HeaderValue,
     secret_headers: HeaderMap,
+    writes: Option<Writes>,
     /// What turned out to be refused.
     refuses_head_of_manifests: Refusal,
     refuses_head_of_blobs: Refusal,
@@ -110,10 +113,12 @@ impl Service<Request> for Upstream {
 }
 
 impl Inner {
-    /// Answers within the time that a client waits for headers.
+    /// Answers within the time that a client waits for headers, unless it's the client who takes its time.
     async fn answer(self: Arc<Self>, request: Request) -> Result<Response, Error> {
         let deadline = self.deadline();
-        self.until(deadline, Box::pin(self.dispatch(request, deadline))).await
+        let waits = !brings_content(request.operation());
+        let work = Box::pin(self.dispatch(request, deadline));
+        if waits { self.until(deadline, work).await } else { work.await }
     }
 
     async fn dispatch(
@@ -122,7 +127,8 @@ impl Inner {
         deadline: Option<Instant>,
     ) -> Result<Response, Error> {
         let (operation, extensions) = request.into_parts();
-        if !matches!(operation.access(), Access::Ping | Access::Pull | Access::Catalog) {
+        let reads = matches!(operation.access(), Access::Ping | Access::Pull | Access::Catalog);
+        if !reads && self.writes.is_none() {
             return Err(Error::unsupported(format!(
                 "{} is not passed on to {}: upstreams are only read from",
                 operation.kind().as_str(),
@@ -131,8 +137,14 @@ impl Inner {
         }
         let caller = match extensions.get::<Credential>() {
             Some(credential) => Caller { who: Who::new(credential.clone()), ours: false, deadline },
-            None => Caller { who: self.ask_source(operation.repository()).await?, ours: true, deadline },
+            None => {
+                let who = self.until(deadline, self.ask_source(operation.repository())).await?;
+                Caller { who, ours: true, deadline }
+            }
         };
+        if let (false, Some(writes)) = (reads, &self.writes) {
+            return self.write(writes, operation, &caller).await;
+        }
         match operation {
             Operation::GetManifest(operation) => self.manifest(operation, &caller).await,
             Operation::GetBlob(operation) => {

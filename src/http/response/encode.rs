@@ -1,7 +1,9 @@
 use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RANGE};
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION, RANGE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::refusal::failure;
@@ -14,7 +16,8 @@ use crate::http::headers::{
     OCI_SUBJECT, OCI_TAG,
 };
 use crate::operation::{
-    Conditional, Manifest, ManifestCreated, OperationKind, Reply, Response, UploadStarted, UploadState,
+    Conditional, Manifest, ManifestCreated, OperationKind, Reply, Response, UploadId, UploadStarted,
+    UploadState,
 };
 use crate::spec::digest::Digest;
 use crate::spec::media_type::MediaType;
@@ -46,7 +49,17 @@ pub fn encode(asked: &Asked, result: Result<Response, Error>) -> http::Response<
         facts::encode(&extensions, answer.headers_mut());
         Ok(answer)
     });
-    answer.unwrap_or_else(|error| failure(&error, asked.is_head(), Some(asked.allow())))
+    answer.unwrap_or_else(|error| {
+        let mut response = failure(&error, asked.is_head(), Some(asked.allow()));
+        if let (Some(repository), Some(upload), Some(received)) =
+            (asked.repository(), asked.upload(), error.content_size())
+        {
+            // What a chunk lies outside of is what has come of its upload.
+            response.headers_mut().remove(CONTENT_RANGE);
+            session(response.headers_mut(), repository, upload, received);
+        }
+        response
+    })
 }
 
 fn encode_reply(asked: &Asked, reply: Reply) -> Result<http::Response<Body>, Error> {
@@ -145,14 +158,19 @@ fn upload(
 ) -> Result<http::Response<Body>, Error> {
     let mut response = if status == StatusCode::NO_CONTENT { empty(status) } else { without_content(status) };
     let headers = response.headers_mut();
-    location(headers, format_args!("/v2/{repository}/blobs/uploads/{}", state.upload));
-    // There is no way to write that nothing has come; `0-0` is what Docker's registry says.
-    headers.extend(value(format!("0-{}", state.received.saturating_sub(1))).map(|value| (RANGE, value)));
+    session(headers, repository, &state.upload, state.received);
     headers.extend(value(state.upload.to_string()).map(|value| (DOCKER_UPLOAD_UUID, value)));
     if let Some(min_chunk) = state.min_chunk {
         headers.insert(OCI_CHUNK_MIN_LENGTH, HeaderValue::from(min_chunk));
     }
     Ok(response)
+}
+
+/// Where an upload goes on.
+fn session(headers: &mut HeaderMap, repository: &Repository, upload: &UploadId, received: u64) {
+    location(headers, format_args!("/v2/{repository}/blobs/uploads/{upload}"));
+    // There is no way to write that nothing has come; `0-0` is what Docker's registry says.
+    headers.extend(value(format!("0-{}", received.saturating_sub(1))).map(|value| (RANGE, value)));
 }
 
 pub(super) fn same_digest(asked: &Asked, digest: &Digest) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! What an upstream's refusal means.
 
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WARNING};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER, WARNING};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use crate::http::Asked;
 use crate::http::headers::single;
 use crate::operation::OperationKind;
 use crate::spec::name::shortened;
-use crate::spec::range::ContentRange;
+use crate::spec::range::{ByteRange, ContentRange};
 
 /// The largest body of an error that is looked at: 64 KiB.
 const MAX_ERROR: usize = 64 * 1024;
@@ -49,11 +49,21 @@ pub(super) async fn decode(asked: &Asked, status: StatusCode, headers: &HeaderMa
     if let Some(retry_after) = single(headers, &RETRY_AFTER).and_then(retry_after) {
         error = error.with_retry_after(retry_after);
     }
-    match single(headers, &CONTENT_RANGE).and_then(|range| range.parse().ok()) {
-        Some(ContentRange::Unsatisfied(size)) if status == StatusCode::RANGE_NOT_SATISFIABLE => {
-            error.with_content_size(size)
-        }
-        _ => error,
+    match size(asked, headers).filter(|_| status == StatusCode::RANGE_NOT_SATISFIABLE) {
+        Some(size) => error.with_content_size(size),
+        None => error,
+    }
+}
+
+/// The size of what a range lies outside of: a blob, or what has come of an upload.
+fn size(asked: &Asked, headers: &HeaderMap) -> Option<u64> {
+    if asked.upload().is_some() {
+        let received: ByteRange = single(headers, &RANGE)?.trim().parse().ok()?;
+        return received.last().checked_add(1).filter(|received| *received > 1);
+    }
+    match single(headers, &CONTENT_RANGE)?.parse().ok()? {
+        ContentRange::Unsatisfied(size) => Some(size),
+        ContentRange::Part(..) => None,
     }
 }
 

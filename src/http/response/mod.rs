@@ -11,6 +11,7 @@ mod refusal;
 
 pub use self::decode::decode;
 pub use self::encode::encode;
+pub(crate) use self::refusal::failure;
 pub(super) use self::refusal::refuse;
 
 #[cfg(test)]

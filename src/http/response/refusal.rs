@@ -36,7 +36,7 @@ pub(in crate::http) fn refuse(method: &Method, path: &str, error: &Error) -> htt
 /// The answer that tells of `error`.
 ///
 /// After a `HEAD` there is no body, so the message stands in a `Warning`, which clients show to people.
-pub(super) fn failure(error: &Error, head: bool, allow: Option<HeaderValue>) -> http::Response<Body> {
+pub(crate) fn failure(error: &Error, head: bool, allow: Option<HeaderValue>) -> http::Response<Body> {
     let code = error.code().as_str();
     let text = Raw::of(&Errors { errors: [Entry { code, message: error.message() }] });
     let text: Bytes = text.bytes().clone();

@@ -136,12 +136,11 @@ impl<R> Router<R> {
             && let Some(mount) = &mut upload.mount
             && let Some(from) = &mount.from
         {
-            let (from, _) = self.routes.resolve(Some(from), None)?;
-            // A blob can be mounted only within one registry; elsewhere the client has to upload it.
-            if from.id() == target.id() {
-                mount.from = from.repository().cloned();
-            } else {
-                upload.mount = None;
+            // A blob can be mounted only within one registry. From elsewhere, known or not, the client uploads it: some
+            // take for the same registry what only has the same host.
+            match self.routes.resolve(Some(from), None) {
+                Ok((from, _)) if from.id() == target.id() => mount.from = from.repository().cloned(),
+                _ => upload.mount = None,
             }
         }
         request.extensions_mut().insert::<UpstreamId>(target.id());

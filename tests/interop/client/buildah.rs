@@ -1,4 +1,4 @@
-//! `buildah from`, `buildah mount` and `buildah run`.
+//! `buildah from`, `buildah mount`, `buildah run` and `buildah push`.
 
 use std::path::PathBuf;
 
@@ -30,6 +30,16 @@ impl Buildah {
     pub(crate) fn run(&self, container: &str, script: &str) -> String {
         let options = ["run", "--runtime", "runc", container, "--", "/bin/sh", "-c", script];
         run(self.containers.command("buildah").args(options))
+    }
+
+    /// Pushes an image that was pulled, and gives the digest of the manifest that it has there.
+    pub(crate) fn push(&self, image: &str, to: &str) -> String {
+        let file = self.containers.room().join("digest");
+        let to = format!("docker://{to}");
+        let mut command = self.containers.command("buildah");
+        command.args(["push", "--quiet", "--tls-verify=false", "--digestfile"]).arg(&file);
+        run(command.args([image, &to]));
+        std::fs::read_to_string(file).unwrap()
     }
 
     pub(crate) fn remove(&self, container: &str) {

@@ -51,6 +51,29 @@ impl Containerd {
         run(self.ctr().args(["images", "pull", "--plain-http", image]));
     }
 
+    /// The same as a user.
+    pub(crate) fn pull_as(&self, image: &str, credentials: (&str, &str)) {
+        run(&mut self.pulling_as(image, credentials));
+    }
+
+    /// The same where it is refused.
+    pub(crate) fn refused_pull(&self, image: &str, credentials: (&str, &str)) -> String {
+        let outcome = outcome(&mut self.pulling_as(image, credentials));
+        assert_eq!(outcome.status.code(), Some(1), "{}", outcome.stderr);
+        outcome.stderr
+    }
+
+    fn pulling_as(&self, image: &str, (user, password): (&str, &str)) -> Command {
+        let mut command = self.ctr();
+        command.args(["images", "pull", "--plain-http", "--user", &format!("{user}:{password}"), image]);
+        command
+    }
+
+    /// Pushes an image that was pulled, as it came, for this platform.
+    pub(crate) fn push_plain(&self, image: &str, to: &str) {
+        run(self.ctr().args(["images", "push", "--plain-http", to, image]));
+    }
+
     /// Pulls an image of any host from a mirror, which is told that host as `?ns=`.
     pub(crate) fn pull_mirrored(&self, image: &str, mirror: SocketAddr) {
         let hosts_toml = format!(

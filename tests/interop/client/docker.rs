@@ -1,5 +1,6 @@
 //! A private Docker engine on a private containerd, and `docker` to speak to it.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::client::containerd::Containerd;
@@ -47,6 +48,54 @@ impl Docker {
         run(self.docker().args(["pull", "--quiet", image]));
     }
 
+    /// A pull that is refused.
+    pub(crate) fn refused_pull(&self, image: &str) -> String {
+        refused(self.docker().args(["pull", "--quiet", image]))
+    }
+
+    /// Logs in, and keeps what it takes for later pulls and pushes.
+    pub(crate) fn login(&self, registry: SocketAddr, credentials: (&str, &str)) {
+        run(&mut self.logging_in(registry, credentials));
+    }
+
+    /// The same where it is refused.
+    pub(crate) fn refused_login(&self, registry: SocketAddr, credentials: (&str, &str)) -> String {
+        refused(&mut self.logging_in(registry, credentials))
+    }
+
+    pub(crate) fn logout(&self, registry: SocketAddr) {
+        run(self.docker().args(["logout", &registry.to_string()]));
+    }
+
+    /// What the client keeps of logins.
+    pub(crate) fn config(&self) -> String {
+        std::fs::read_to_string(self.room.join("docker-config/config.json")).unwrap()
+    }
+
+    pub(crate) fn tag(&self, image: &str, name: &str) {
+        run(self.docker().args(["tag", image, name]));
+    }
+
+    pub(crate) fn push(&self, image: &str) {
+        run(self.docker().args(["push", "--quiet", image]));
+    }
+
+    /// The same where it is refused.
+    pub(crate) fn refused_push(&self, image: &str) -> String {
+        refused(self.docker().args(["push", "--quiet", image]))
+    }
+
+    /// Forgets an image.
+    pub(crate) fn remove(&self, image: &str) {
+        run(self.docker().args(["rmi", "--force", image]));
+    }
+
+    fn logging_in(&self, registry: SocketAddr, (user, password): (&str, &str)) -> Command {
+        let mut command = self.docker();
+        command.args(["login", "--username", user, "--password", password]).arg(registry.to_string());
+        command
+    }
+
     /// Runs a script in a new container of an image that was pulled, and gives what it prints.
     pub(crate) fn run(&self, image: &str, script: &str) -> String {
         let options = ["run", "--rm", "--network", "host"];
@@ -71,6 +120,12 @@ impl Docker {
             .env("DOCKER_CONFIG", self.room.directory("docker-config"));
         command
     }
+}
+
+fn refused(command: &mut Command) -> String {
+    let outcome = outcome(command);
+    assert_eq!(outcome.status.code(), Some(1), "{}", outcome.stderr);
+    outcome.stderr
 }
 
 impl Drop for Docker {

@@ -1,7 +1,10 @@
-//! `podman pull` and `podman run`.
+//! `podman login`, `podman push`, `podman pull` and `podman run`.
+
+use std::net::SocketAddr;
+use std::process::Command;
 
 use crate::client::containers::Containers;
-use crate::support::process::run;
+use crate::support::process::{outcome, run};
 
 #[derive(Debug)]
 pub(crate) struct Podman {
@@ -30,9 +33,67 @@ impl Podman {
             .to_owned()
     }
 
+    /// Logs in over plain HTTP, and keeps what it takes for later pulls and pushes.
+    pub(crate) fn login(&self, registry: SocketAddr, credentials: (&str, &str)) {
+        run(&mut self.logging_in(registry, credentials));
+    }
+
+    /// The same where it is refused: what podman says then.
+    pub(crate) fn refused_login(&self, registry: SocketAddr, credentials: (&str, &str)) -> String {
+        refused(&mut self.logging_in(registry, credentials))
+    }
+
+    pub(crate) fn logout(&self, registry: SocketAddr) {
+        run(self.containers.command("podman").args(["logout", &registry.to_string()]));
+    }
+
+    /// Pushes an image of the local store to another name.
+    pub(crate) fn push(&self, local: &str, image: &str) {
+        run(&mut self.pushing(local, image));
+    }
+
+    /// The same where it is refused.
+    pub(crate) fn refused_push(&self, local: &str, image: &str) -> String {
+        refused(&mut self.pushing(local, image))
+    }
+
+    /// A pull that is refused.
+    pub(crate) fn refused_pull(&self, image: &str) -> String {
+        refused(self.containers.command("podman").args(["pull", "--quiet", "--tls-verify=false", image]))
+    }
+
+    fn logging_in(&self, registry: SocketAddr, (user, password): (&str, &str)) -> Command {
+        let mut command = self.containers.command("podman");
+        command.args(["login", "--tls-verify=false", "--username", user, "--password", password]);
+        command.arg(registry.to_string());
+        command
+    }
+
+    fn pushing(&self, local: &str, image: &str) -> Command {
+        let mut command = self.containers.command("podman");
+        command.args(["push", "--quiet", "--tls-verify=false", local, &format!("docker://{image}")]);
+        command
+    }
+
+    /// Pushes an image that was pulled, and gives the digest of the manifest that it has there.
+    pub(crate) fn push_with_digest(&self, image: &str, to: &str) -> String {
+        let file = self.containers.room().join("digest");
+        let to = format!("docker://{to}");
+        let mut command = self.containers.command("podman");
+        command.args(["push", "--quiet", "--tls-verify=false", "--digestfile"]).arg(&file);
+        run(command.args([image, &to]));
+        std::fs::read_to_string(file).unwrap()
+    }
+
     /// Runs a script in a new container of an image that was pulled, and gives what it prints.
     pub(crate) fn run(&self, image: &str, script: &str) -> String {
         let options = ["run", "--rm", "--network", "host", "--pull", "never"];
         run(self.containers.command("podman").args(options).args([image, "/bin/sh", "-c", script]))
     }
+}
+
+fn refused(command: &mut Command) -> String {
+    let outcome = outcome(command);
+    assert_eq!(outcome.status.code(), Some(125), "{}", outcome.stderr);
+    outcome.stderr
 }

@@ -1,5 +1,7 @@
-//! `skopeo inspect` and `skopeo copy`.
+//! `skopeo login`, `skopeo inspect`, `skopeo copy` and `skopeo delete`.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -46,6 +48,13 @@ impl Skopeo {
         Copied { directory }
     }
 
+    /// Copies files to a registry, byte for byte and with everything that they name.
+    pub(crate) fn push(&self, from: &Copied, image: &str) {
+        let fixed = ["copy", "--quiet", "--all", "--preserve-digests", "--dest-tls-verify=false"];
+        let (from, to) = (format!("dir:{}", from.directory.display()), format!("docker://{image}"));
+        run(self.command().args(fixed).args([from, to]));
+    }
+
     /// Copies to an OCI layout, which makes an OCI image of a Docker one; gives its directory.
     pub(crate) fn layout(&self, image: &str, take: Take, name: &str) -> PathBuf {
         let directory = self.containers.room().join(name);
@@ -62,9 +71,54 @@ impl Skopeo {
 
     /// The same where it is refused: what skopeo says then.
     pub(crate) fn refused_with(&self, image: &str, credentials: (&str, &str)) -> String {
-        let outcome = outcome(&mut self.guarded(image, credentials, &self.containers.room().join("refused")));
-        assert_eq!(outcome.status.code(), Some(1), "{}", outcome.stderr);
-        outcome.stderr
+        refused(&mut self.guarded(image, credentials, &self.containers.room().join("refused")))
+    }
+
+    /// Logs in over plain HTTP, and keeps what it takes for later.
+    pub(crate) fn login(&self, registry: SocketAddr, credentials: (&str, &str)) {
+        run(&mut self.logging_in(registry, credentials));
+    }
+
+    /// The same where it is refused.
+    pub(crate) fn refused_login(&self, registry: SocketAddr, credentials: (&str, &str)) -> String {
+        refused(&mut self.logging_in(registry, credentials))
+    }
+
+    pub(crate) fn logout(&self, registry: SocketAddr) {
+        run(self.command().args(["logout", &registry.to_string()]));
+    }
+
+    /// Copies all of an image from one registry to another.
+    pub(crate) fn transfer(&self, from: &str, to: &str) {
+        run(&mut self.transferring(from, to));
+    }
+
+    /// The same where it is refused.
+    pub(crate) fn refused_transfer(&self, from: &str, to: &str) -> String {
+        refused(&mut self.transferring(from, to))
+    }
+
+    pub(crate) fn delete(&self, image: &str) {
+        run(self.command().args(["delete", "--tls-verify=false", &format!("docker://{image}")]));
+    }
+
+    /// The same where it is refused.
+    pub(crate) fn refused_delete(&self, image: &str) -> String {
+        refused(self.command().args(["delete", "--tls-verify=false", &format!("docker://{image}")]))
+    }
+
+    fn logging_in(&self, registry: SocketAddr, (user, password): (&str, &str)) -> Command {
+        let mut command = self.command();
+        command.args(["login", "--tls-verify=false", "--username", user, "--password", password]);
+        command.arg(registry.to_string());
+        command
+    }
+
+    fn transferring(&self, from: &str, to: &str) -> Command {
+        let mut command = self.command();
+        command.args(["copy", "--quiet", "--all", "--src-tls-verify=false", "--dest-tls-verify=false"]);
+        command.args([format!("docker://{from}"), format!("docker://{to}")]);
+        command
     }
 
     fn guarded(&self, image: &str, (user, password): (&str, &str), to: &Path) -> Command {
@@ -106,6 +160,13 @@ impl Copied {
         self.file(hex(digest))
     }
 
+    /// All files, by name.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let entries = std::fs::read_dir(&self.directory).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.map(|name| (name.clone(), self.file(&name))).collect()
+    }
+
     fn file(&self, name: &str) -> Vec<u8> {
         let path = self.directory.join(name);
         std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -114,4 +175,10 @@ impl Copied {
 
 fn hex(digest: &str) -> &str {
     digest.strip_prefix("sha256:").unwrap_or(digest)
+}
+
+fn refused(command: &mut Command) -> String {
+    let outcome = outcome(command);
+    assert_eq!(outcome.status.code(), Some(1), "{}", outcome.stderr);
+    outcome.stderr
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tower::ServiceBuilder;
-use tower_oci::client::{Upstream, Upstreams};
-use tower_oci::http::OciLayer;
+use tower_oci::client::{Upstream, UpstreamBuilder, Upstreams};
+use tower_oci::http::{OciLayer, OciService};
 use tower_oci::layer::rewrite::RewriteLayer;
 use tower_oci::layer::route::{RouteLayer, Routes};
 use tower_oci::operation::Credential;
@@ -25,25 +25,46 @@ pub(crate) struct Embedded {
 impl Embedded {
     /// With a password for [`USER`], which the token service at `token_host` may be given too.
     pub(crate) fn start(registry: &Registry, password: &str, token_host: Option<SocketAddr>) -> Self {
+        Self::serve(|own| app(own, upstream(registry, password, token_host)))
+    }
+
+    /// A plain proxy that passes writes on; all that are started so go on with each other's uploads.
+    pub(crate) fn writing(registry: &Registry, password: &str, token_host: Option<SocketAddr>) -> Self {
+        let upstream = upstream(registry, password, token_host).writes(true);
+        let upstreams =
+            Upstreams::builder().upstream(upstream).upload_key("the key that all instances have in common");
+        let routes = Routes::new().alias("up", host(registry.address)).unwrap();
+        Self::serve(|_| {
+            let images =
+                ServiceBuilder::new().layer(RouteLayer::new(routes)).service(upstreams.build().unwrap());
+            axum::Router::new().fallback_service(OciService::new(images))
+        })
+    }
+
+    fn serve(app: impl FnOnce(SocketAddr) -> axum::Router) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let app = {
             let _entered = runtime.enter();
-            app(address, registry, password, token_host)
+            app(address)
         };
         runtime.spawn(async move { axum::serve(listener, app).await });
         Self { address, _runtime: runtime }
     }
 }
 
-fn app(own: SocketAddr, registry: &Registry, password: &str, token_host: Option<SocketAddr>) -> axum::Router {
-    let mut upstream = Upstream::builder(host(registry.address))
+fn upstream(registry: &Registry, password: &str, token_host: Option<SocketAddr>) -> UpstreamBuilder {
+    let upstream = Upstream::builder(host(registry.address))
         .plain_http(true)
         .credential(Credential::basic(USER, password));
-    if let Some(token_host) = token_host {
-        upstream = upstream.token_host(host(token_host));
+    match token_host {
+        Some(token_host) => upstream.token_host(host(token_host)),
+        None => upstream,
     }
+}
+
+fn app(own: SocketAddr, upstream: UpstreamBuilder) -> axum::Router {
     let wave = Wave::builder(format!("http://{own}")).build().unwrap();
     let images = ServiceBuilder::new()
         .layer(wave.images())

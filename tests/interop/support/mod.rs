@@ -5,6 +5,7 @@ pub(crate) mod need;
 
 pub(crate) mod agree;
 pub(crate) mod embedded;
+pub(crate) mod guarded;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod layer;

@@ -102,7 +102,7 @@ impl Registry {
             format!(
                 "version: 0.1\n\
                  log:\n  level: info\n  accesslog:\n    disabled: true\n\
-                 storage:\n  filesystem:\n    rootdirectory: {}\n  cache:\n    blobdescriptor: inmemory\n\
+                 storage:\n  filesystem:\n    rootdirectory: {}\n  cache:\n    blobdescriptor: inmemory\n  delete:\n    enabled: true\n\
                  http:\n  addr: 127.0.0.1:0\n{auth}",
                 storage.display()
             ),

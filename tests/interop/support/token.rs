@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::registry::{PASSWORD, USER, basic};
 
-/// Gives tokens to [`USER`], for pulls from any repository; it ends when it is dropped.
+/// Gives tokens to [`USER`], for whatever is asked for in any repository; it ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct TokenService {
     address: SocketAddr,
@@ -143,8 +143,8 @@ impl Shared {
             .filter_map(|scope| {
                 // A name may hold a colon (a port), so the actions are what follows the last one.
                 let (name, actions) = scope.strip_prefix("repository:")?.rsplit_once(':')?;
-                let pulls = actions.split(',').any(|action| action == "pull");
-                pulls.then(|| json!({"type": "repository", "name": name, "actions": ["pull"]}))
+                let actions: Vec<&str> = actions.split(',').collect();
+                Some(json!({"type": "repository", "name": name, "actions": actions}))
             })
             .collect();
         ("200 OK", json!({"token": self.token(USER, &access), "expires_in": 300}))

@@ -8,7 +8,7 @@ mod writer;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
@@ -82,6 +82,17 @@ impl DiskBlobs {
     /// Settings for a store in `directory`.
     pub fn builder(directory: impl Into<PathBuf>) -> DiskBlobsBuilder {
         DiskBlobsBuilder { directory: directory.into(), sync: false, verify_on_read: false }
+    }
+
+    /// Makes `file` the blob `digest`, by a rename: the caller has checked its content, and brought it to the disk where
+    /// that is wanted. It blocks the thread.
+    pub(crate) fn adopt(&self, file: &Path, digest: Digest) -> Result<(), Error> {
+        self.inner.name(file, digest).map_err(|error| failed(format_args!("keeping {digest}"), error))
+    }
+
+    /// Where the blob is, if it is here.
+    pub(crate) fn path(&self, digest: Digest) -> PathBuf {
+        self.inner.layout.blob(digest)
     }
 
     /// Runs `work` on the files, on a thread where it holds up nothing else.

@@ -144,11 +144,17 @@ impl Inner {
         if self.sync {
             partial.file.sync_all()?;
         }
+        self.name(&partial.path, digest)?;
+        partial.is_kept = true;
+        Ok(())
+    }
+
+    /// Gives a file that is as it should be its name among the blobs.
+    pub(super) fn name(&self, file: &Path, digest: Digest) -> io::Result<()> {
         let path = self.layout.blob(digest);
         let Some(shard) = path.parent() else { return Err(io::ErrorKind::InvalidFilename.into()) };
         make_directory(shard)?;
-        fs::rename(&partial.path, &path)?;
-        partial.is_kept = true;
+        fs::rename(file, &path)?;
         if self.sync {
             // The directories above may be new too.
             let mut above = shard.ancestors().take_while(|above| above.starts_with(self.layout.blobs()));
