@@ -11,10 +11,13 @@
 //!    one caller may see apart from what another may;
 //! 6. [`rewrite`], which derives documents from what the layers below deliver, never from anything unverified;
 //! 7. [`cache`], which keeps what comes from below, apart for each who may see it;
-//! 8. [`verify`], next to a leaf of the embedder's own; the leaf of [`client`](crate::client) verifies by itself.
+//! 8. [`breaker`], which leaves an upstream alone that is out of order; the cache has one under it by default, since it
+//!    alone has something to serve meanwhile;
+//! 9. [`verify`], next to a leaf of the embedder's own; the leaf of [`client`](crate::client) verifies by itself.
 
 pub mod auth;
 pub mod authorize;
+pub mod breaker;
 pub mod cache;
 pub mod credential;
 pub mod rewrite;
