@@ -7,12 +7,16 @@ use tower_layer::Layer;
 use super::account::Account;
 use super::blob::Transfers;
 use super::figures::{Counters, Figures};
+use super::list::Lists;
 use super::manifest::Manifests;
+use super::notes::Notes;
 use super::service::Cache;
 use super::settings::{Abandoned, Settings, TagPattern};
 use super::visibility::Visibility;
+use crate::layer::breaker::BreakerLayer;
 use crate::operation::{BoxRegistry, Registry};
-use crate::rt::Tasks;
+use crate::rt::{Clock, Tasks};
+use crate::store::Records;
 use crate::store::blobs::BlobStore;
 
 /// Puts a [`Cache`] over a registry; see [the module](super).
@@ -23,6 +27,7 @@ pub struct CacheLayer {
     settings: Settings,
     store: Arc<dyn BlobStore>,
     tasks: Tasks,
+    breaker: Option<BreakerLayer>,
     shared: Arc<Shared>,
 }
 
@@ -36,19 +41,23 @@ pub(super) struct Shared {
     pub(super) account: Arc<Account>,
     pub(super) transfers: Transfers,
     pub(super) manifests: Manifests,
+    pub(super) lists: Lists,
 }
 
 impl Shared {
     fn new(settings: &Settings, store: &Arc<dyn BlobStore>, tasks: &Tasks) -> Arc<Self> {
+        let records = settings.records.clone();
+        let notes = Notes::new(records, &settings.clock, tasks, settings.stale.max(settings.visible));
         Arc::new(Self {
             settings: settings.clone(),
             store: Arc::clone(store),
             tasks: tasks.clone(),
-            visibility: Visibility::new(settings.visible, settings.stale),
+            visibility: Visibility::new(settings.visible, settings.stale, notes.clone()),
             counters: Counters::default(),
             account: Arc::new(Account::new(settings, Arc::clone(store), tasks.clone())),
             transfers: Transfers::default(),
-            manifests: Manifests::new(settings.documents),
+            manifests: Manifests::new(settings.documents, notes),
+            lists: Lists::default(),
         })
     }
 }
@@ -59,7 +68,7 @@ impl CacheLayer {
         let (settings, store): (_, Arc<dyn BlobStore>) = (Settings::default(), Arc::new(store));
         let tasks = Tasks::new();
         let shared = Shared::new(&settings, &store, &tasks);
-        Self { settings, store, tasks, shared }
+        Self { settings, store, tasks, breaker: Some(BreakerLayer::new()), shared }
     }
 
     fn set(mut self, set: impl FnOnce(&mut Self)) -> Self {
@@ -140,6 +149,23 @@ impl CacheLayer {
         self.set(|this| this.settings.documents = bytes)
     }
 
+    /// Where it is noted as well what tags mean, and who may see what, so that another process over the same store goes
+    /// on with it (default: nowhere). A process that starts while the upstream is down serves what an earlier one has
+    /// kept.
+    ///
+    /// It is written behind the answers, and read where memory knows nothing. Whoever can write there can grant himself
+    /// all that is kept.
+    #[must_use]
+    pub fn records(self, records: Arc<dyn Records>) -> Self {
+        self.set(|this| this.settings.records = Some(records))
+    }
+
+    /// Another clock for what is noted in records: for tests.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        self.set(|this| this.settings.clock = clock)
+    }
+
     /// What becomes of a transfer whose last reader has left (default: it goes on).
     #[must_use]
     pub fn abandoned(self, abandoned: Abandoned) -> Self {
@@ -164,6 +190,14 @@ impl CacheLayer {
     #[must_use]
     pub fn tasks(self, tasks: Tasks) -> Self {
         self.set(|this| this.tasks = tasks)
+    }
+
+    /// What leaves an upstream alone that is out of order (default: a [`BreakerLayer`] as it is by itself); none where
+    /// the embedder has one elsewhere, or wants none.
+    #[must_use]
+    pub fn breaker(mut self, breaker: Option<BreakerLayer>) -> Self {
+        self.breaker = breaker;
+        self
     }
 
     /// What the cache has done, and what it holds.
@@ -192,6 +226,7 @@ impl fmt::Debug for CacheLayer {
             .field("settings", &self.settings)
             .field("store", &self.store)
             .field("tasks", &self.tasks)
+            .field("breaker", &self.breaker)
             .field("visibility", &self.shared.visibility)
             .finish_non_exhaustive()
     }
@@ -201,6 +236,11 @@ impl<R: Registry> Layer<R> for CacheLayer {
     type Service = Cache;
 
     fn layer(&self, inner: R) -> Cache {
-        Cache::new(BoxRegistry::new(inner), Arc::clone(&self.shared))
+        // Under the cache, since the cache has something to serve while an upstream is left alone.
+        let inner = match &self.breaker {
+            Some(breaker) => BoxRegistry::new(breaker.layer(inner)),
+            None => BoxRegistry::new(inner),
+        };
+        Cache::new(inner, Arc::clone(&self.shared))
     }
 }

@@ -28,6 +28,7 @@ mod layer;
 mod list;
 mod manifest;
 mod moment;
+mod notes;
 mod scope;
 mod service;
 mod settings;

@@ -55,7 +55,11 @@ impl Service<Request> for Cache {
         let reader = Reader::new(facts.extensions(), repository);
         let session = Session { shared, inner, reader, facts: Arc::new(facts) };
         match operation {
-            Operation::GetBlob(asked) => Box::pin(blob::answer(session, asked)),
+            Operation::GetBlob(asked) => Box::pin(async move {
+                session.shared.visibility.recall(&session.reader).await;
+                session.shared.visibility.recall_content(&session.reader.scope, asked.digest).await;
+                blob::answer(session, asked).await
+            }),
             Operation::GetManifest(asked) => Box::pin(manifest::answer(session, asked)),
             Operation::ListTags(asked) => Box::pin(list::tags(session, asked)),
             Operation::ListReferrers(asked) => Box::pin(list::referrers(session, asked)),

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
+use crate::rt::Clock;
 use crate::spec::name::{Tag, shortened};
+use crate::store::Records;
 
 /// As long as tags may be.
 const MAX_PATTERN: usize = 128;
@@ -26,6 +28,8 @@ pub(super) struct Settings {
     pub(super) detached: usize,
     pub(super) detached_bytes: u64,
     pub(super) read_timeout: Duration,
+    pub(super) records: Option<Arc<dyn Records>>,
+    pub(super) clock: Clock,
 }
 
 impl Default for Settings {
@@ -47,6 +51,8 @@ impl Default for Settings {
             detached_bytes: 16 * 1024 * 1024 * 1024,
             // Longer than upstreams wait for bytes (60 s) and then for the headers of the rest.
             read_timeout: Duration::from_secs(90),
+            records: None,
+            clock: Clock::system(),
         }
     }
 }

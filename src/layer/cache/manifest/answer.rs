@@ -17,6 +17,7 @@ pub(super) async fn answer(session: Session, asked: GetManifest) -> Result<Respo
     if let Some(error) = kept::absent(&session, &asked.reference) {
         return Err(error);
     }
+    recall(&session, &asked.reference).await;
     let access = session.shared.visibility.access(&session.reader);
     let tag = asked.reference.tag();
     let tagged = tag.and_then(|tag| session.shared.manifests.tagged(&session.reader.scope, tag));
@@ -27,6 +28,19 @@ pub(super) async fn answer(session: Session, asked: GetManifest) -> Result<Respo
             tracing::warn!("a manifest is passed through: no more tasks may be started");
             cold.session.pass(cold.asked, Forward::Bypass).await
         }
+    }
+}
+
+/// Looks up what another process may have noted.
+async fn recall(session: &Session, reference: &Reference) {
+    let (shared, scope) = (&session.shared, &session.reader.scope);
+    shared.visibility.recall(&session.reader).await;
+    let digest = match reference {
+        Reference::Digest(digest) => Some(*digest),
+        Reference::Tag(tag) => shared.manifests.recall(scope, tag).await.map(|tagged| tagged.digest),
+    };
+    if let Some(digest) = digest {
+        shared.visibility.recall_content(scope, digest).await;
     }
 }
 

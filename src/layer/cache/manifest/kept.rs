@@ -13,6 +13,7 @@ use crate::layer::cache::blob::Failure;
 use crate::layer::cache::flight::Flights;
 use crate::layer::cache::layer::Shared;
 use crate::layer::cache::moment::Moment;
+use crate::layer::cache::notes::Notes;
 use crate::layer::cache::scope::{Reader, Scope};
 use crate::layer::cache::service::Session;
 use crate::layer::cache::visibility::{Access, Document};
@@ -40,6 +41,7 @@ pub(in crate::layer::cache) struct Manifests {
     pub(super) flights: Flights<Question, Arc<Landing>>,
     /// Counts the changes that came this way: what was asked before one says nothing of the time after.
     changes: AtomicU64,
+    notes: Notes,
 }
 
 /// What a tag meant when the upstream was asked for it.
@@ -64,17 +66,18 @@ impl Tagged {
 
 impl Manifests {
     /// Keeps up to `capacity` bytes of documents.
-    pub(in crate::layer::cache) fn new(capacity: usize) -> Self {
+    pub(in crate::layer::cache) fn new(capacity: usize, notes: Notes) -> Self {
         Self {
             documents: Mutex::new(Recent::new(capacity)),
             tags: Mutex::new(Recent::new(TAGS)),
             absent: Mutex::new(Recent::new(ABSENT)),
             flights: Flights::default(),
             changes: AtomicU64::new(0),
+            notes,
         }
     }
 
-    pub(super) fn changes(&self) -> u64 {
+    pub(in crate::layer::cache) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
 
@@ -91,10 +94,27 @@ impl Manifests {
             false => Some((known.digest, known.checked)),
         });
         tags.insert(key, Tagged { before, ..Tagged::new(digest, Moment::now()) }, 1);
+        self.notes.tag(scope, tag, Some(digest));
+    }
+
+    /// Looks up what is noted of `tag`, where nothing is known of it here.
+    pub(super) async fn recall(&self, scope: &Scope, tag: &Tag) -> Option<Tagged> {
+        if let Some(known) = self.tagged(scope, tag) {
+            return Some(known);
+        }
+        let changes = self.changes();
+        let (digest, checked) = self.notes.find_tag(scope, tag).await?;
+        let (key, tagged) = ((scope.clone(), tag.clone()), Tagged::new(digest, checked));
+        let mut tags = lock(&self.tags);
+        if tags.get(&key).is_none() && changes == self.changes() {
+            tags.insert(key, tagged, 1);
+        }
+        Some(tagged)
     }
 
     pub(super) fn untag(&self, scope: &Scope, tag: &Tag) {
         lock(&self.tags).remove(&(scope.clone(), tag.clone()));
+        self.notes.tag(scope, tag, None);
     }
 
     /// The upstream said just now that there is no such manifest for this reader.
