@@ -306,7 +306,7 @@ impl Stored for MemoryBlobs {
     }
 
     fn layer(&self) -> CacheLayer {
-        CacheLayer::new(self.clone())
+        CacheLayer::new(self.clone()).breaker(None)
     }
 
     fn partial(&self) -> usize {
@@ -322,7 +322,7 @@ impl Stored for OnDisk {
     }
 
     fn layer(&self) -> CacheLayer {
-        CacheLayer::new(self.0.clone())
+        CacheLayer::new(self.0.clone()).breaker(None)
     }
 
     fn partial(&self) -> usize {
@@ -368,7 +368,7 @@ async fn a_head_that_is_refused_is_asked_for_in_another_way() {
         let network = Network::new(&blob);
         (network.faults)(When::any().method(Method::HEAD), Fault::Status(status));
         let store = MemoryBlobs::with_capacity(1 << 24);
-        let cache = CacheLayer::new(store).layer(network.upstream.clone());
+        let cache = CacheLayer::new(store).breaker(None).layer(network.upstream.clone());
         let request: Request<GetBlob> = head(digest);
         let found = cache.send(request).await.unwrap().into_reply();
         assert_eq!(found.size, Some(SIZE as u64), "{status}");

@@ -9,10 +9,16 @@
 
 mod answers;
 mod blobs;
+mod breaker;
 mod faults;
 mod flawed;
 mod leaving;
+mod lists;
 mod manifests;
 mod origin;
+mod principals;
 mod registry;
+mod restart;
 mod spool;
+mod stale;
+mod upstream;

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tower::{Layer as _, service_fn};
+use tower_oci::body::Body;
 use tower_oci::error::Error;
 use tower_oci::layer::cache::{Cache, CacheLayer};
 use tower_oci::operation::{
-    CacheStatus, Conditional, Credential, CredentialId, EntityTags, GetManifest, ListReferrers, ListTags,
-    Manifest, Operation, Referrers, Registry as _, Reply, Request, Response, Tags, UpstreamId, Warnings,
+    Blob, BoxRegistry, CacheStatus, Call, Conditional, Credential, CredentialId, Deleted, EntityTags,
+    GetManifest, ListReferrers, ListTags, Manifest, ManifestCreated, Operation, Referrers, Registry as _,
+    Request, Response, Tags, UpstreamId, Warnings,
 };
 use tower_oci::spec::digest::Digest;
 use tower_oci::spec::media_type::MediaType;
@@ -18,9 +20,13 @@ use tower_oci::store::blobs::MemoryBlobs;
 
 pub(crate) const REPOSITORY: &str = "team/app";
 
-/// A manifest that differs from others by its `name`.
+/// The type of all manifests here.
+pub(crate) const TYPE: MediaType = MediaType::OCI_INDEX;
+
+/// A manifest that differs from others by its `name`: an index without entries.
 pub(crate) fn manifest(name: &str) -> Bytes {
-    format!(r#"{{"schemaVersion":2,"mediaType":"{}","name":"{name}"}}"#, MediaType::OCI_MANIFEST).into()
+    let name = format!(r#""annotations":{{"name":"{name}"}}"#);
+    format!(r#"{{"schemaVersion":2,"mediaType":"{TYPE}","manifests":[],{name}}}"#).into()
 }
 
 pub(crate) fn digest(name: &str) -> Digest {
@@ -83,12 +89,16 @@ impl Upstream {
         std::mem::take(&mut *self.0.seen.lock().unwrap())
     }
 
-    pub(crate) fn cached(&self, layer: &CacheLayer) -> Cache {
+    pub(crate) fn registry(&self) -> BoxRegistry {
         let upstream = self.clone();
-        layer.layer(service_fn(move |request: Request| {
+        BoxRegistry::new(service_fn(move |request: Request| {
             let upstream = upstream.clone();
             async move { upstream.answer(request).await }
         }))
+    }
+
+    pub(crate) fn cached(&self, layer: &CacheLayer) -> Cache {
+        layer.layer(self.registry())
     }
 
     /// A cache of this upstream, without a breaker, in memory.
@@ -105,9 +115,16 @@ impl Upstream {
             }
             Operation::PutManifest(put) => line("PUT", &repository, &put.reference.to_string()),
             Operation::DeleteManifest(asked) => line("DELETE", &repository, &asked.reference.to_string()),
-            Operation::ListTags(asked) => format!("TAGS {repository} {:?}", asked.page.n),
+            Operation::GetBlob(asked) => {
+                line("GET", &format!("{repository} blob"), &asked.digest.to_string())
+            }
+            Operation::ListTags(asked) => match asked.page.n {
+                Some(n) => format!("TAGS {repository} {n}"),
+                None => format!("TAGS {repository}"),
+            },
             Operation::ListReferrers(asked) => {
-                format!("REFERRERS {repository} {} {:?}", &asked.digest.hex()[..6], asked.artifact_type)
+                let only = asked.artifact_type.iter().fold(String::new(), |_, only| format!(" {only}"));
+                format!("REFERRERS {repository} {}{only}", &asked.digest.hex()[..6])
             }
             other => panic!("{other:?}"),
         };
@@ -127,18 +144,25 @@ impl Upstream {
         }
         match operation {
             Operation::GetManifest(asked) => self.manifest(&asked).map(|found| Response::new(found.into())),
+            Operation::GetBlob(asked) => match self.0.documents.lock().unwrap().get(&asked.digest) {
+                Some(content) => {
+                    let blob = Blob::whole(asked.digest, None, Body::from(content.clone()));
+                    Ok(Response::new(blob.into()))
+                }
+                None => Err(Error::blob_unknown("no such blob")),
+            },
             Operation::PutManifest(put) => {
                 let digest = Digest::sha256(&put.content);
                 self.0.documents.lock().unwrap().insert(digest, put.content.clone());
                 self.0.tags.lock().unwrap().insert(put.reference.to_string(), put.content);
-                Ok(Response::new(tower_oci::operation::ManifestCreated::new(digest).into()))
+                Ok(Response::new(ManifestCreated::new(digest).into()))
             }
             Operation::DeleteManifest(asked) => {
                 match asked.reference.digest() {
                     Some(digest) => drop(self.0.documents.lock().unwrap().remove(digest)),
                     None => self.untag(&asked.reference.to_string()),
                 }
-                Ok(Response::new(tower_oci::operation::Deleted::new().into()))
+                Ok(Response::new(Deleted::new().into()))
             }
             Operation::ListTags(asked) => {
                 let tags = self.0.tags.lock().unwrap();
@@ -161,15 +185,15 @@ impl Upstream {
         };
         let digest = Digest::sha256(&content);
         Ok(Conditional::Full(match asked.head {
-            true => Manifest::head(MediaType::OCI_MANIFEST, digest, content.len() as u64),
-            false => Manifest::new(MediaType::OCI_MANIFEST, digest, content),
+            true => Manifest::head(TYPE, digest, content.len() as u64),
+            false => Manifest::new(TYPE, digest, content),
         }))
     }
 }
 
 /// A cache in memory, without a breaker, so that each fault is one request.
 pub(crate) fn layer() -> CacheLayer {
-    CacheLayer::new(MemoryBlobs::with_capacity(1 << 20))
+    CacheLayer::new(MemoryBlobs::with_capacity(1 << 20)).breaker(None)
 }
 
 /// A request as [`Upstream::seen`] has it. A digest is cut.
@@ -258,7 +282,7 @@ pub(crate) async fn ask(cache: &Cache, request: Request<GetManifest>) -> Result<
     let warnings = facts.get::<Warnings>().map(|warnings| warnings.0.to_vec()).unwrap_or_default();
     Ok(match reply {
         Conditional::Full(manifest) => {
-            assert_eq!(manifest.media_type, MediaType::OCI_MANIFEST);
+            assert_eq!(manifest.media_type, TYPE);
             let Manifest { digest, content, size, .. } = manifest;
             assert!(content.as_ref().is_none_or(|content| content.len() as u64 == size));
             Told { digest, content, is_modified: true, status, warnings }
@@ -275,12 +299,14 @@ pub(crate) fn status(facts: &http::Extensions) -> String {
     status.strip_prefix("tower-oci; ").unwrap().to_owned()
 }
 
-pub(crate) async fn list<O>(cache: &Cache, request: Request<O>) -> Result<String, Error>
-where
-    O: tower_oci::operation::Call,
-    Reply: From<O::Reply>,
-{
+/// What `Cache-Status` says of an answer.
+pub(crate) async fn list<O: Call>(cache: &Cache, request: Request<O>) -> Result<String, Error> {
     Ok(status(cache.send(request).await?.extensions()))
+}
+
+/// Lets tasks run that write behind the answers.
+pub(crate) async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 pub(crate) fn seconds(seconds: u64) -> Duration {
