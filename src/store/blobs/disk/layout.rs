@@ -167,6 +167,13 @@ pub(super) fn private_file(path: &Path, must_be_new: bool) -> io::Result<File> {
 /// Reads up to `length` bytes at `offset`, whatever others do with the same handle; fewer only at the end.
 pub(super) fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; length];
+    let filled = fill_at(file, offset, &mut buffer)?;
+    buffer.truncate(filled);
+    Ok(buffer)
+}
+
+/// Fills `buffer` with the bytes at `offset`, like [`read_at`]. Answers how many there were.
+pub(super) fn fill_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         #[cfg(unix)]
@@ -180,8 +187,7 @@ pub(super) fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec
             Err(error) => return Err(error),
         }
     }
-    buffer.truncate(filled);
-    Ok(buffer)
+    Ok(filled)
 }
 
 /// Writes all of `data` at `offset`.

@@ -1,3 +1,4 @@
+mod buffers;
 mod fsck;
 mod instance;
 mod layout;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
+use self::buffers::Buffers;
 pub use self::fsck::{Damage, FsckReport};
 use self::instance::Instance;
 use self::layout::{Layout, failed, file_size, is_absent, remove_file};
@@ -37,7 +39,8 @@ use crate::spec::range::ByteRange;
 /// killed is removed by the next store that opens the directory; what living ones write is left alone. The file system
 /// has to have file locks.
 ///
-/// All work on files is done on tokio's threads for blocking work. A blob of up to 256 KiB touches the disk only when it
+/// Work on files is done on tokio's threads for blocking work; only what is in the page cache is read on the spot, where
+/// the system can say so (Linux). A reader has a buffer of 256 KiB for each frame that is on its way. A blob of up to 256 KiB touches the disk only when it
 /// is committed. Directories are made for their owner only (mode 0700). Clones share one store.
 ///
 /// ```
@@ -65,6 +68,7 @@ struct Inner {
     instance: Instance,
     /// The number of the next partial file.
     next: AtomicU64,
+    buffers: Buffers,
     sync: bool,
     verify_on_read: bool,
 }
@@ -144,7 +148,8 @@ impl DiskBlobsBuilder {
             let instance = Instance::start(&layout)
                 .map_err(|error| failed(format_args!("opening `{}`", layout.root().display()), error))?;
             let (sync, verify_on_read) = (self.sync, self.verify_on_read);
-            let inner = Inner { layout, instance, next: AtomicU64::new(0), sync, verify_on_read };
+            let (next, buffers) = (AtomicU64::new(0), Buffers::default());
+            let inner = Inner { layout, instance, next, buffers, sync, verify_on_read };
             Ok(DiskBlobs { inner: Arc::new(inner) })
         })
         .await?

@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -6,6 +7,7 @@ use futures_util::{Stream, stream};
 use http_body_util::BodyExt as _;
 
 use super::Inner;
+use super::buffers::{Buffers, PIECE};
 use super::layout::{failed, read_at};
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
@@ -15,9 +17,6 @@ use crate::spec::range::ByteRange;
 use crate::store::blobs::fill::{broken_off, within};
 use crate::store::blobs::reading::counted;
 use crate::store::blobs::store::StoredBlob;
-
-/// How much of a file is read at once, in bytes.
-pub(super) const PIECE: usize = 256 * 1024;
 
 /// A blob that was found.
 struct Opened {
@@ -52,7 +51,7 @@ pub(super) async fn get(
     let body = match content {
         Some(content) => Body::from(content),
         None => {
-            let body = counted(pieces(file, digest, first, length), digest, length);
+            let body = counted(pieces(inner.buffers.clone(), file, digest, first, length), digest, length);
             if inner.verify_on_read && is_whole { verified(inner, body, digest, size)? } else { body }
         }
     };
@@ -64,37 +63,39 @@ fn open(inner: &Inner, digest: Digest, range: Option<ByteRange>) -> Result<Optio
     let (first, length) = within(digest, range, size)?;
     let mut opened = Opened { file: Arc::new(file), size, first, length, content: None };
     if let Some(few) = usize::try_from(length).ok().filter(|length| *length <= PIECE) {
-        opened.content = Some(piece(&opened.file, digest, first, few)?);
+        let content = read_at(&opened.file, first, few).map(Bytes::from);
+        opened.content = Some(whole_piece(content, digest, first, few)?);
     }
     Ok(Some(opened))
 }
 
 fn pieces(
+    buffers: Buffers,
     file: Arc<File>,
     digest: Digest,
     first: u64,
     length: u64,
 ) -> impl Stream<Item = Result<Bytes, Error>> + Send {
-    stream::try_unfold((file, first, length), move |(file, offset, left)| async move {
+    let start = (buffers, file, first, length);
+    stream::try_unfold(start, move |(buffers, file, offset, left)| async move {
         if left == 0 {
             return Ok(None);
         }
         let length = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        let source = Arc::clone(&file);
-        let bytes = blocking(move || piece(&source, digest, offset, length)).await??;
-        Ok(Some((bytes, (file, offset + length as u64, left - length as u64))))
+        let bytes = buffers.read(&file, offset, length).await?;
+        let bytes = whole_piece(bytes, digest, offset, length)?;
+        Ok(Some((bytes, (buffers, file, offset + length as u64, left - length as u64))))
     })
 }
 
-/// Exactly `length` bytes at `offset`.
-fn piece(file: &File, digest: Digest, offset: u64, length: usize) -> Result<Bytes, Error> {
-    let bytes =
-        read_at(file, offset, length).map_err(|error| failed(format_args!("reading {digest}"), error))?;
+/// What was read, if it is `length` bytes.
+fn whole_piece(read: io::Result<Bytes>, digest: Digest, offset: u64, length: usize) -> Result<Bytes, Error> {
+    let bytes = read.map_err(|error| failed(format_args!("reading {digest}"), error))?;
     if bytes.len() < length {
         let end = offset + bytes.len() as u64;
         return Err(broken_off(digest, end, offset + length as u64));
     }
-    Ok(bytes.into())
+    Ok(bytes)
 }
 
 /// The digest of what is in a file now.

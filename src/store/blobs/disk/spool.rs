@@ -4,11 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::layout::{failed, read_at};
-use super::read::PIECE;
+use super::buffers::{Buffers, PIECE};
+use super::layout::failed;
 use crate::error::Error;
 use crate::operation::BoxFuture;
-use crate::rt::blocking;
 use crate::store::blobs::fill::given_up;
 use crate::store::blobs::store::Spool;
 
@@ -20,7 +19,10 @@ pub(super) const TAIL: u64 = 256 * 1024;
 const TAIL_PIECES: usize = 1024;
 
 /// What was written so far: its beginning in a file, its end in memory.
-pub(super) struct DiskSpool(Mutex<State>);
+pub(super) struct DiskSpool {
+    state: Mutex<State>,
+    buffers: Buffers,
+}
 
 struct State {
     phase: Phase,
@@ -42,13 +44,13 @@ enum Phase {
 }
 
 impl DiskSpool {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(buffers: Buffers) -> Self {
         let state = State { phase: Phase::Open, start: 0, tail: Vec::new(), written: 0, file: None };
-        Self(Mutex::new(state))
+        Self { state: Mutex::new(state), buffers }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes more bytes into memory. Answers whether that is enough to be written.
@@ -175,8 +177,8 @@ impl Spool for DiskSpool {
             match self.find(offset, max)? {
                 Found::Bytes(bytes) => Ok(bytes),
                 Found::InFile(file, length) => {
-                    let read = blocking(move || read_at(&file, offset, length)).await?;
-                    Ok(read.map_err(|error| failed("reading back what was written", error))?.into())
+                    let read = self.buffers.read(&file, offset, length).await?;
+                    read.map_err(|error| failed("reading back what was written", error))
                 }
             }
         })

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use bytes::Bytes;
 
 use super::Inner;
+use super::buffers::PIECE;
 use super::layout::{failed, make_directory, private_file, read_at, remove_file, write_at};
-use super::read::PIECE;
 use super::spool::DiskSpool;
 use crate::error::{Error, ErrorKind};
 use crate::operation::BoxFuture;
@@ -48,7 +48,7 @@ struct Partial {
 impl DiskWriter {
     pub(super) fn new(store: &Arc<Inner>, algorithm: Algorithm) -> Self {
         let sink = Sink { partial: None, hasher: Hasher::new(algorithm), size: 0 };
-        let (store, spool) = (Arc::clone(store), Arc::new(DiskSpool::new()));
+        let (store, spool) = (Arc::clone(store), Arc::new(DiskSpool::new(store.buffers.clone())));
         Self(Arc::new(Shared { store, spool, algorithm, sink: Mutex::new(sink) }))
     }
 }
