@@ -163,25 +163,3 @@ fn writes_of_many_threads_are_all_kept_but_those_that_fail() {
         })
         .unwrap();
 }
-
-/// Prints what a write and a read take; run it with `--ignored --nocapture`.
-#[cfg(feature = "redb")]
-#[test]
-#[ignore = "it measures, and checks nothing"]
-fn speed() {
-    for sync in [false, true] {
-        let directory = tempfile::tempdir().unwrap();
-        let index = RedbIndex::builder(directory.path().join("index")).sync(sync).open().unwrap();
-        let start = std::time::Instant::now();
-        for number in 0..1000_u32 {
-            let key = number.to_be_bytes();
-            index.write(Box::new(move |batch| batch.put(&key, &[1; 600]))).unwrap();
-        }
-        let put = start.elapsed() / 1000;
-        let start = std::time::Instant::now();
-        for number in 0..1000_u32 {
-            index.read(&mut |view| view.get(&number.to_be_bytes()).map(drop)).unwrap();
-        }
-        println!("sync {sync}: put {put:?}, get {:?}", start.elapsed() / 1000);
-    }
-}
