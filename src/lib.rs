@@ -37,6 +37,8 @@
 //! | say which registry a name means | [`layer::route`] |
 //! | inject image layers, variables, an entry point | [`layer::rewrite`] |
 //! | offer Wave's container-token API | [`wave`] |
+//! | know callers by passwords or tokens, and let them log in | [`layer::auth`] |
+//! | say who may pull, push and delete what | [`layer::authorize`] |
 //! | write a guard or any other layer | [`operation::middleware`] |
 //! | write a leaf of your own | [`operation::Handlers`], and [`layer::verify`] over it |
 //! | keep images in this process | [`hosted`] |

@@ -15,6 +15,8 @@ mod challenge;
 mod container_token;
 #[path = "../fuzz/targets/document.rs"]
 mod document;
+#[path = "../fuzz/targets/login.rs"]
+mod login;
 #[path = "../fuzz/targets/range.rs"]
 mod range;
 #[path = "../fuzz/targets/reference.rs"]
@@ -23,6 +25,8 @@ mod reference;
 mod request;
 #[path = "../fuzz/targets/rewrite.rs"]
 mod rewrite;
+#[path = "../fuzz/targets/scope.rs"]
+mod scope;
 
 /// Runs `target` on the files of its corpus, at least a dozen, and on the empty input.
 fn replay(name: &str, target: fn(&[u8])) {
@@ -73,4 +77,14 @@ fn request() {
 #[test]
 fn rewrite() {
     replay("rewrite", rewrite::run);
+}
+
+#[test]
+fn login() {
+    replay("login", login::run);
+}
+
+#[test]
+fn scope() {
+    replay("scope", scope::run);
 }

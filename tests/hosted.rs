@@ -12,12 +12,17 @@ use tower_oci::body::Body;
 use tower_oci::error::BoxError;
 use tower_oci::hosted::Memory;
 use tower_oci::http::OciService;
+use tower_oci::operation::BoxRegistry;
 use tower_oci::spec::digest::{Algorithm, Digest};
 
 #[path = "../examples/support/demo.rs"]
 mod demo;
 #[path = "hosted/hostile.rs"]
 mod hostile;
+#[path = "hosted/leaf.rs"]
+mod leaf;
+
+use leaf::{Kind, Leaf, leaf, tests_of_both};
 
 /// An answer, read.
 #[derive(Debug)]
@@ -44,11 +49,11 @@ impl Answer {
     }
 }
 
-struct Client(OciService<Memory>);
+struct Client(OciService<BoxRegistry>);
 
 impl Client {
-    fn new(memory: &Memory) -> Self {
-        Self(OciService::new(memory.clone()))
+    fn new(leaf: &Leaf) -> Self {
+        Self(OciService::new(leaf.registry()))
     }
 
     async fn send(
@@ -113,9 +118,8 @@ fn frames(frames: &[&'static str]) -> Body {
     Body::from_stream(stream::iter(frames))
 }
 
-#[tokio::test]
-async fn pull() {
-    let (memory, repository) = (Memory::new(), "a/b");
+async fn pull(kind: Kind) {
+    let (memory, repository) = (leaf!(kind), "a/b");
     let client = Client::new(&memory);
     assert_eq!(client.get("/v2/").await.status, 200);
     client.push_blob(repository, "{}").await;
@@ -176,9 +180,8 @@ async fn pull() {
     }
 }
 
-#[tokio::test]
-async fn push_monolithically() {
-    let memory = Memory::new();
+async fn push_monolithically(kind: Kind) {
+    let memory = leaf!(kind);
     let client = Client::new(&memory);
     for (algorithm, content) in
         [(Algorithm::Sha256, "two requests"), (Algorithm::Sha512, "long digest"), (Algorithm::Sha256, "")]
@@ -201,12 +204,11 @@ async fn push_monolithically() {
         assert_eq!((created.status, created.header("location")), (201, Some(&*blob)));
         assert_eq!(client.get(&blob).await.text(), content);
     }
-    assert_eq!(memory.usage().blobs, 3, "both repositories share them");
+    assert_eq!(memory.usage().await.blobs, 3, "both repositories share them");
 }
 
-#[tokio::test]
-async fn push_in_chunks() {
-    let memory = Memory::builder().min_chunk(4).build();
+async fn push_in_chunks(kind: Kind) {
+    let memory = leaf!(kind, min_chunk(4));
     let client = Client::new(&memory);
     let started = client.send("POST", "/v2/a/blobs/uploads/", &[("content-length", "0")], "").await;
     assert_eq!(started.header("oci-chunk-min-length"), Some("4"));
@@ -245,12 +247,11 @@ async fn push_in_chunks() {
     let location = client.open("a").await;
     assert_eq!(client.send("DELETE", &location, &[], "").await.status, 204);
     assert_eq!(client.send("PATCH", &location, &[], "x").await.error(), (404, "BLOB_UPLOAD_UNKNOWN"));
-    assert_eq!(memory.usage().uploads, 0);
+    assert_eq!(memory.usage().await.uploads, 0);
 }
 
-#[tokio::test]
-async fn mount() {
-    let memory = Memory::new();
+async fn mount(kind: Kind) {
+    let memory = leaf!(kind);
     let client = Client::new(&memory);
     let digest = client.push_blob("a", "shared").await;
     let mount = |query: String| {
@@ -267,9 +268,8 @@ async fn mount() {
     assert_eq!(client.get(&format!("/v2/b/blobs/{digest}")).await.text(), "shared");
 }
 
-#[tokio::test]
-async fn push_manifests() {
-    let memory = Memory::new();
+async fn push_manifests(kind: Kind) {
+    let memory = leaf!(kind);
     let client = Client::new(&memory);
     client.push_blob("a", "{}").await;
     let missing = client.push_manifest("/v2/a/manifests/v1", manifest("")).await;
@@ -299,9 +299,8 @@ async fn push_manifests() {
     assert_eq!(client.send("PUT", "/v2/a/manifests/sparse", &headers, sparse).await.status, 201);
 }
 
-#[tokio::test]
-async fn tags() {
-    let memory = Memory::new();
+async fn tags(kind: Kind) {
+    let memory = leaf!(kind);
     let client = Client::new(&memory);
     client.push_blob("a", "{}").await;
     client.push_blob("a", "layer").await;
@@ -325,9 +324,8 @@ async fn tags() {
     assert_eq!(client.get("/v2/a/tags/list").await.text(), r#"{"name":"a","tags":["a","b"]}"#);
 }
 
-#[tokio::test]
-async fn referrers() {
-    let memory = Memory::new();
+async fn referrers(kind: Kind) {
+    let memory = leaf!(kind);
     let client = Client::new(&memory);
     client.push_blob("a", "{}").await;
     client.push_blob("a", "layer").await;
@@ -365,9 +363,8 @@ async fn referrers() {
     assert_eq!(client.get(&format!("/v2/unknown/referrers/{subject}")).await.text(), empty);
 }
 
-#[tokio::test]
-async fn deletes() {
-    let memory = Memory::new();
+async fn deletes(kind: Kind) {
+    let memory = leaf!(kind);
     let client = Client::new(&memory);
     let config = client.push_blob("a", "{}").await;
     let layer = client.push_blob("a", "layer").await;
@@ -389,12 +386,12 @@ async fn deletes() {
     assert_eq!(delete(format!("/v2/a/blobs/{layer}")).await.error(), (404, "BLOB_UNKNOWN"));
     assert_eq!(delete(format!("/v2/a/blobs/{config}")).await.status, 202);
     assert_eq!(delete(format!("/v2/a/manifests/{digest}")).await.error(), (404, "NAME_UNKNOWN"));
-    assert_eq!(memory.usage(), Memory::new().usage());
+    memory.is_empty().await;
 }
 
-#[tokio::test]
-async fn catalog() {
-    let client = Client::new(&Memory::builder().catalog(true).build());
+async fn catalog(kind: Kind) {
+    let leaf = leaf!(kind, catalog(true));
+    let client = Client::new(&leaf);
     for repository in ["b/c", "a"] {
         client.push_blob(repository, "x").await;
     }
@@ -414,7 +411,7 @@ async fn the_demo_image_runs() {
     let memory = Memory::new();
     let digest = demo::push(&memory).unwrap();
     assert_eq!(digest, demo::push(&Memory::new()).unwrap(), "the same in every process");
-    let client = Client::new(&memory);
+    let client = Client::new(&Leaf::Memory(memory));
     let pull = |kind: &'static str, reference: String| {
         let (client, repository) = (&client, demo::REPOSITORY);
         async move { client.get(&format!("/v2/{repository}/{kind}/{reference}")).await.body }
@@ -455,4 +452,16 @@ async fn the_demo_image_runs() {
     assert!(output.status.success());
     let expected = format!("Hello from the demo image.\nGREETING=hello world\n{long}absent is not there\n");
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}
+
+tests_of_both! {
+    pull,
+    push_monolithically,
+    push_in_chunks,
+    mount,
+    push_manifests,
+    tags,
+    referrers,
+    deletes,
+    catalog,
 }

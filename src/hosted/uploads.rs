@@ -29,6 +29,8 @@ pub(super) trait Held {
 #[derive(Debug)]
 pub(super) struct Uploads<U: Held> {
     slots: Mutex<HashMap<UploadId, Slot<U>>>,
+    /// Nothing expires before, if it is known; locked while the slots are.
+    due: Mutex<Option<Instant>>,
     max: usize,
     timeout: Duration,
 }
@@ -44,7 +46,7 @@ struct Slot<U> {
 
 impl<U: Held> Uploads<U> {
     pub(super) fn new(max: usize, timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { slots: Mutex::default(), max, timeout })
+        Arc::new(Self { slots: Mutex::default(), due: Mutex::default(), max, timeout })
     }
 
     /// How many are open, after those that have expired are gone.
@@ -81,7 +83,9 @@ impl<U: Held> Uploads<U> {
         let touched = now.checked_sub(idle).unwrap_or(now);
         let received = upload.received();
         let slot = Slot { repository, touched, received, upload: Some(Box::new(upload)) };
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).insert(id, slot);
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.insert(id, slot);
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// How many bytes have come.
@@ -117,14 +121,20 @@ impl<U: Held> Uploads<U> {
     /// The uploads, without those that have been idle for too long.
     fn slots(&self) -> MutexGuard<'_, HashMap<UploadId, Slot<U>>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that is being written to is not idle; its request has a time-out of its own.
-        slots.retain(|_, slot| match &mut slot.upload {
-            Some(upload) if slot.touched.elapsed() >= self.timeout => {
-                upload.abandon();
-                false
-            }
-            _ => true,
-        });
+        let (now, mut due) = (Instant::now(), self.due.lock().unwrap_or_else(PoisonError::into_inner));
+        if due.is_none_or(|due| due <= now) {
+            // One that is being written to is not idle; its request has a time-out of its own.
+            slots.retain(|_, slot| match &mut slot.upload {
+                Some(upload) if now.saturating_duration_since(slot.touched) >= self.timeout => {
+                    upload.abandon();
+                    false
+                }
+                _ => true,
+            });
+            let oldest = slots.values().map(|slot| slot.touched).min();
+            *due = oldest.and_then(|oldest| oldest.checked_add(self.timeout));
+        }
+        drop(due);
         slots
     }
 }

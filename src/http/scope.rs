@@ -36,7 +36,7 @@ impl Scopes {
     /// The most scopes that are read from one text.
     pub const MAX: usize = 16;
 
-    /// The most actions that are read of one scope.
+    /// The most actions that are read on one resource.
     pub const MAX_ACTIONS: usize = 16;
 
     /// What an operation needs: nothing for a ping; to mount a blob, also to pull from where it is.
@@ -79,10 +79,13 @@ impl Scopes {
             let Some((kind, rest)) = scope.split_once(':') else { continue };
             // A name may have colons of its own: a host's port.
             let Some((name, actions)) = rest.rsplit_once(':') else { continue };
-            let actions = actions.split(',').filter(|action| is_action(action));
-            let actions = actions.take(Self::MAX_ACTIONS).map(str::to_owned);
             let resource = Resource { kind: kind.to_owned(), name: name.to_owned() };
-            scopes.0.entry(resource).or_default().extend(actions);
+            let own = scopes.0.entry(resource).or_default();
+            for action in actions.split(',').filter(|action| is_action(action)) {
+                if own.len() < Self::MAX_ACTIONS {
+                    own.insert(action.to_owned());
+                }
+            }
         }
         scopes
     }
@@ -210,6 +213,10 @@ mod tests {
         }
         let many: Vec<String> = (0..40).map(|n| format!("repository:r{n}:pull")).collect();
         assert_eq!(Scopes::parse(&many.join(" ")).iter().count(), Scopes::MAX);
+        let many: Vec<String> = (0..10).map(|n| format!("repository:a:x{n},y{n}")).collect();
+        let read = Scopes::parse(&many.join(" "));
+        assert_eq!(read.to_string().split(',').count(), Scopes::MAX_ACTIONS);
+        assert_eq!(Scopes::parse(&read.to_string()), read);
     }
 
     #[test]

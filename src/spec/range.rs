@@ -146,10 +146,10 @@ impl FromStr for Ranges {
             }
             let (first, last) = item.split_once('-').ok_or(InvalidRange)?;
             ranges.push(match (first, last) {
-                ("", length) => RangeSpec::Suffix(number(length)?),
-                (first, "") => RangeSpec::From(number(first)?),
+                ("", length) => RangeSpec::Suffix(position(length)?),
+                (first, "") => RangeSpec::From(position(first)?),
                 (first, last) => {
-                    let (first, last) = (number(first)?, number(last)?);
+                    let (first, last) = (position(first)?, position(last)?);
                     if first > last {
                         return Err(InvalidRange);
                     }
@@ -285,6 +285,14 @@ fn number(text: &str) -> Result<u64, InvalidRange> {
     text.parse().map_err(|_| InvalidRange)
 }
 
+/// A position in what a client asks for: one that no content reaches is as good as any other beyond its end.
+fn position(text: &str) -> Result<u64, InvalidRange> {
+    match number(text) {
+        Err(InvalidRange) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => Ok(u64::MAX),
+        position => position,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,22 +304,14 @@ mod tests {
             ("Bytes=500-", "bytes=500-"),
             ("bytes= -500 ,0-1", "bytes=-500,0-1"),
             ("bytes=0-0,,1-1", "bytes=0-0,1-1"),
+            ("bytes=5-99999999999999999999", "bytes=5-18446744073709551615"),
+            ("bytes=99999999999999999999-", "bytes=18446744073709551615-"),
         ] {
             let ranges: Ranges = text.parse().unwrap();
             assert_eq!(ranges.to_string(), written);
             assert_eq!(written.parse(), Ok(ranges));
         }
-        for bad in [
-            "",
-            "bytes",
-            "bytes=",
-            "items=0-1",
-            "bytes=a-",
-            "bytes=-",
-            "bytes=2-1",
-            "bytes=+1-2",
-            "bytes=99999999999999999999-",
-        ] {
+        for bad in ["", "bytes", "bytes=", "items=0-1", "bytes=a-", "bytes=-", "bytes=2-1", "bytes=+1-2"] {
             assert!(bad.parse::<Ranges>().is_err(), "{bad}");
         }
         let many = format!("bytes={}", vec!["0-0"; Ranges::MAX + 1].join(","));
@@ -324,6 +324,9 @@ mod tests {
         let range = |first, last| ByteRange::new(first, last).unwrap();
         assert_eq!(resolve("bytes=5-", 10), Satisfied::One(range(5, 9)));
         assert_eq!(resolve("bytes=5-100", 10), Satisfied::One(range(5, 9)));
+        assert_eq!(resolve("bytes=5-99999999999999999999", 10), Satisfied::One(range(5, 9)));
+        assert_eq!(resolve("bytes=-99999999999999999999", 10), Satisfied::One(range(0, 9)));
+        assert_eq!(resolve("bytes=99999999999999999999-", 10), Satisfied::None);
         assert_eq!(resolve("bytes=-100", 10), Satisfied::One(range(0, 9)));
         assert_eq!(resolve("bytes=-0", 10), Satisfied::None);
         assert_eq!(resolve("bytes=10-", 10), Satisfied::None);

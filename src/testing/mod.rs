@@ -6,6 +6,7 @@
 //! - [`Hosts`] stands for the network, in memory: one service per host. [`serve`] puts a service on a real socket.
 //! - [`image`] builds small images and puts them into a [`Memory`](crate::hosted::Memory) registry.
 //! - [`blobs`] is the suite that every [`BlobStore`](crate::store::blobs::BlobStore) passes.
+//! - [`conformance`] is the suite for registries: what the distribution specification says, over HTTP.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_oci::error::Error> {
@@ -30,6 +31,7 @@
 
 mod auth;
 pub mod blobs;
+pub mod conformance;
 mod damage;
 mod fault;
 mod faulty;

@@ -23,8 +23,9 @@ pub(crate) struct Image {
 impl Image {
     pub(crate) fn new(number: usize) -> Self {
         let config = format!(r#"{{"number":{number}}}"#);
-        let shared = format!("shared {}", number % 5).repeat(1000);
-        let own = format!("own {number}").repeat(20_000 * (number % 3));
+        let shared = format!("shared {}", number % 5).repeat(500);
+        // None, some, and now and then more than is kept in memory before it is written.
+        let own = format!("own {number}").repeat(if number % 40 == 7 { 50_000 } else { 500 * (number % 3) });
         let blobs = [config, shared, own].map(Bytes::from).to_vec();
         let descriptor = |media_type: &str, content: &Bytes| {
             let (digest, size) = (Digest::sha256(content), content.len());

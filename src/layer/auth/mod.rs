@@ -65,6 +65,10 @@
 //! Passwords are verified for a few callers at once while a few more wait; who comes beyond gets `429` with
 //! `Retry-After`. A password that was right isn't verified again for a minute. Guesses from many sides are slowed down by
 //! that for everybody; limits per address are the embedder's, who knows addresses.
+//!
+//! Callers are known after the edge has read the request, and so after the body of a manifest (4 MiB at most) has come;
+//! that of an upload isn't read before. Whoever is taken out of the users is still known by the tokens that were handed
+//! out, until these end.
 
 mod builder;
 mod case;

@@ -34,9 +34,13 @@ fn a_location_comes_back_where_it_belongs_and_nowhere_else() {
 
     assert_eq!(seal('l').open(purpose, &id, at(1000)), None, "another key");
     assert_eq!(Seal::random().unwrap().open(purpose, &id, at(1000)), None, "a random key");
-    for (other, name) in
-        [("registry.example", "team/ap"), ("registry.example", "team/app/x"), ("other.example", "team/app")]
-    {
+    for (other, name) in [
+        ("registry.example", "team/apq"),
+        ("registry.example", "team/app/x"),
+        ("registry.exampla", "team/app"),
+        ("other.example", "team/app"),
+        ("registry.examplet", "eam/app"),
+    ] {
         let (other, name) = (host(other), repository(name));
         let purpose = Purpose { upstream: &other, repository: &name };
         assert_eq!(seal('k').open(purpose, &id, at(1000)), None, "{other} {name}");
