@@ -1,0 +1,87 @@
+//! The cache beside other people's proxies: the same blobs and manifests, one run.
+//!
+//! Each server is a process of its own: ours (this program once more, with the whole stack over a disk cache), nginx with
+//! `proxy_cache`, `docker-registry` as a proxy and `docker-registry` with the image pushed to it. The origin and the
+//! clients are threads here. CPU is user and system time of the serving process. What is printed are ratios within a
+//! round, medians over rounds of which the rivals take turns, beside the goals of the project. Nothing is asserted: the
+//! machine is shared.
+//!
+//! `cargo bench --all-features --bench rivals` takes some minutes; with `-- --test` all is small and done once. A rival
+//! that isn't installed is left out, and said so. Where the system allows it, all runs in a network namespace of its own
+//! with `reno`: other congestion controls blur loopback figures.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "what can't go on stops")]
+
+mod blobs;
+mod load;
+mod manifests;
+mod memory;
+mod origin;
+mod ours;
+mod rivals;
+
+use std::process::Command;
+
+use self::origin::Origin;
+use self::rivals::{Rivals, Scratch};
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    pub(crate) rounds: usize,
+    pub(crate) blob: u64,
+    /// How often a warm blob is read in a round.
+    pub(crate) warm: usize,
+    pub(crate) requests: usize,
+    pub(crate) streams: usize,
+    pub(crate) idle: usize,
+}
+
+const FULL: Scale = Scale { rounds: 5, blob: 256 << 20, warm: 4, requests: 20_000, streams: 64, idle: 1000 };
+const TEST: Scale = Scale { rounds: 1, blob: 4 << 20, warm: 1, requests: 100, streams: 4, idle: 10 };
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if let Some(at) = arguments.iter().position(|argument| argument == "--serve") {
+        return ours::serve(&arguments[at + 1], &arguments[at + 2]);
+    }
+    if !has("--inside") && enter_namespace(&arguments) {
+        return;
+    }
+    let scale = if has("--test") { TEST } else { FULL };
+    let scratch = Scratch::new();
+    let origin = Origin::start(scale);
+    let rivals = Rivals::start(&scratch, &origin);
+    blobs::run(scale, &origin, &rivals);
+    manifests::run(scale, &origin, &rivals);
+    memory::run(scale, &origin, &scratch);
+}
+
+/// Runs this program once more where loopback is its own. Answers false where that can't be.
+fn enter_namespace(arguments: &[String]) -> bool {
+    let program = std::env::current_exe().expect("a program");
+    let script = "ip link set lo up && echo reno > /proc/sys/net/ipv4/tcp_congestion_control && exec \"$@\"";
+    let can = Command::new("unshare").args(["-n", "sh", "-c", script, "sh", "true"]).output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        println!("no network namespace of its own here: figures of large blobs are blurred");
+        return false;
+    }
+    let mut inside = Command::new("unshare");
+    inside.args(["-n", "sh", "-c", script, "sh"]).arg(program).args(arguments).arg("--inside");
+    let status = inside.status().expect("it ran before");
+    assert!(status.success(), "{status}");
+    true
+}
+
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// One line of the result: what was measured, the ratio or figure, and what it should be.
+pub(crate) fn tell(goal: &str, what: &str, value: f64, limit: f64, unit: &str, at_most: bool) {
+    let met = if at_most { value <= limit } else { value >= limit };
+    let (relation, verdict) = (if at_most { "<=" } else { ">=" }, if met { "met" } else { "MISSED" });
+    println!("goal {goal:>3}: {what}: {value:.2}{unit} ({relation} {limit}{unit}) {verdict}");
+}
