@@ -1,7 +1,5 @@
 //! Goals 2, 3, 4 and the blobs' half of 9: large blobs, cold and warm; the first byte.
 
-use std::time::Duration;
-
 use super::load::Client;
 use super::origin::{Blob, Origin};
 use super::rivals::{Rivals, Server};
@@ -68,12 +66,15 @@ fn measure(server: &Server, blob: Blob, scale: Scale) -> Round {
         assert_eq!((answer.status, answer.bytes), (200, blob.size), "{}", server.name);
     };
     let per_gib = |seconds: f64, times: usize| seconds * GIB / (blob.size as f64 * times as f64);
-    // What happens behind the last byte, a file that is put in its place, belongs to it.
-    let (cold_cpu, cold_wall) = server.cost(fetch);
-    let (after, _) = server.cost(|| std::thread::sleep(Duration::from_millis(300)));
+    // What happens behind the last byte belongs to it: docker-registry fetches the blob once more to keep it.
+    let mut cold_wall = 0.0;
+    let (cold_cpu, _) = server.cost(|| {
+        cold_wall = server.cost(fetch).1;
+        server.settle();
+    });
     let (warm_cpu, warm_wall) = server.cost(|| (0..scale.warm).for_each(|_| fetch()));
     Round {
-        cold_cpu: per_gib(cold_cpu + after, 1),
+        cold_cpu: per_gib(cold_cpu, 1),
         cold_wall: per_gib(cold_wall, 1),
         warm_cpu: per_gib(warm_cpu, scale.warm),
         warm_wall: per_gib(warm_wall, scale.warm),

@@ -93,14 +93,19 @@ impl Client {
     }
 }
 
-/// User and system time of a process, all its threads together.
+/// How long one tick of the kernel's accounts is: `USER_HZ` is 100 wherever Linux runs.
+const TICK: Duration = Duration::from_millis(10);
+
+/// User and system time of a process, of threads that have ended too. It counts in ticks, so what is measured must be
+/// many of them.
 pub(crate) fn cpu(process: u32) -> Duration {
-    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("the process lives");
-    let nanoseconds = threads.flatten().filter_map(|thread| {
-        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanoseconds.sum())
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("the process lives");
+    // The name, in parentheses, may have anything in it.
+    let (_, fields) = text.rsplit_once(')').expect("a line of fields");
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks
+        .map(|ticks| ticks.parse().expect("ticks"))
+        .fold(Duration::ZERO, |sum, ticks: u32| sum + TICK * ticks)
 }
 
 /// A line of a process's status, in KiB: `VmRSS`, `RssAnon`.

@@ -37,7 +37,7 @@ pub(crate) struct Scale {
     pub(crate) idle: usize,
 }
 
-const FULL: Scale = Scale { rounds: 5, blob: 256 << 20, warm: 4, requests: 20_000, streams: 64, idle: 1000 };
+const FULL: Scale = Scale { rounds: 5, blob: 256 << 20, warm: 4, requests: 60_000, streams: 64, idle: 1000 };
 const TEST: Scale = Scale { rounds: 1, blob: 4 << 20, warm: 1, requests: 100, streams: 4, idle: 10 };
 
 fn main() {

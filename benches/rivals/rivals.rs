@@ -41,6 +41,17 @@ impl Server {
         self.child.id()
     }
 
+    /// Waits until the server has nothing left to do, as far as can be seen: at most a minute.
+    pub(crate) fn settle(&self) {
+        for _ in 0..300 {
+            let before = super::load::cpu(self.process());
+            std::thread::sleep(Duration::from_millis(200));
+            if super::load::cpu(self.process()) == before {
+                return;
+            }
+        }
+    }
+
     /// The CPU time in seconds that the server takes while `work` runs, and how long that takes.
     pub(crate) fn cost(&self, work: impl FnOnce()) -> (f64, f64) {
         let (start, before) = (Instant::now(), super::load::cpu(self.process()));
