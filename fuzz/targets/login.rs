@@ -54,7 +54,9 @@ pub(crate) fn run(data: &[u8]) {
             return;
         }
         assert!(!body.contains("\"access_token\""), "{body}");
-        assert!(secret.len() < 24 || !body.contains(secret), "{secret} in {body}");
+        // What stands in the path or in a form as well is no secret any more: an error may name it.
+        let is_secret = (secret == BASIC || is_token) && plain.matches(secret).count() == 1;
+        assert!(!is_secret || !body.contains(secret), "{secret} in {body}");
         if path == "/v2" || path.starts_with("/v2/") {
             assert!(!is_open || secret == BASIC || is_token, "{plain} was let in");
         }
