@@ -21,7 +21,7 @@ impl Setting {
         Self { behind: serve(faulty.clone()).unwrap(), faulty }
     }
 
-    fn poor(faults: impl IntoIterator<Item = (When, Fault)>) -> Self {
+    pub(crate) fn poor(faults: impl IntoIterator<Item = (When, Fault)>) -> Self {
         let setting = Self::new(Memory::builder());
         for (when, fault) in faults {
             setting.faulty.inject(when, fault);
