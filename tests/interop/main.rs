@@ -1,4 +1,5 @@
-//! Interoperation: real clients pull, through the whole service, images that a real registry keeps.
+//! Interoperation: real clients pull, through the whole service, images that a real registry keeps, and push and pull
+//! what registries of this crate keep.
 //!
 //! Each test starts what it needs on loopback, in a temporary directory of its own: `docker-registry`
 //! as upstream, the example `wave` or `mirror` in front of it, and the client with a private configuration. A
@@ -23,6 +24,7 @@ mod client;
 
 mod credentials;
 mod harness;
+mod hosted;
 mod logins;
 mod matrix;
 mod mirror;

@@ -98,6 +98,27 @@ impl Skopeo {
         refused(&mut self.transferring(from, to))
     }
 
+    /// Copies one image in another format: `oci` or `v2s2`.
+    pub(crate) fn transfer_as(&self, from: &str, to: &str, format: &str) {
+        let mut command = self.command();
+        command.args([
+            "copy",
+            "--quiet",
+            "--src-tls-verify=false",
+            "--dest-tls-verify=false",
+            "--format",
+            format,
+        ]);
+        run(command.args([format!("docker://{from}"), format!("docker://{to}")]));
+    }
+
+    /// Copies all tags of a repository, each with all of its platforms, below another name.
+    pub(crate) fn sync(&self, from: &str, to: &str) {
+        let fixed = ["sync", "--all", "--preserve-digests", "--src", "docker", "--dest", "docker"];
+        let plain = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+        run(self.command().args(fixed).args(plain).args([from, to]));
+    }
+
     pub(crate) fn delete(&self, image: &str) {
         run(self.command().args(["delete", "--tls-verify=false", &format!("docker://{image}")]));
     }

@@ -9,7 +9,7 @@ use tower_oci::client::{Upstream, UpstreamBuilder, Upstreams};
 use tower_oci::http::{OciLayer, OciService};
 use tower_oci::layer::rewrite::RewriteLayer;
 use tower_oci::layer::route::{RouteLayer, Routes};
-use tower_oci::operation::Credential;
+use tower_oci::operation::{self, Credential};
 use tower_oci::spec::name::Host;
 use tower_oci::wave::Wave;
 
@@ -41,8 +41,18 @@ impl Embedded {
         })
     }
 
-    fn serve(app: impl FnOnce(SocketAddr) -> axum::Router) -> Self {
+    /// A registry that keeps what it serves, as it is.
+    pub(crate) fn hosting<R: operation::Registry>(registry: impl AsyncFnOnce() -> R) -> Self {
         let runtime = Runtime::new().unwrap();
+        let registry = runtime.block_on(registry());
+        Self::serve_on(runtime, |_| axum::Router::new().fallback_service(OciService::new(registry)))
+    }
+
+    fn serve(app: impl FnOnce(SocketAddr) -> axum::Router) -> Self {
+        Self::serve_on(Runtime::new().unwrap(), app)
+    }
+
+    fn serve_on(runtime: Runtime, app: impl FnOnce(SocketAddr) -> axum::Router) -> Self {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let app = {
