@@ -80,6 +80,9 @@ pub mod hosted;
 
 pub mod layer;
 
+#[cfg(feature = "build")]
+pub mod build;
+
 #[cfg(feature = "wave")]
 pub mod wave;
 
