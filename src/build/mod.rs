@@ -28,6 +28,8 @@
 //! # Ok(()) }
 //! ```
 
+pub mod builds;
+
 mod builder;
 mod request;
 

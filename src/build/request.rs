@@ -82,6 +82,11 @@ impl BuildContext {
         self
     }
 
+    /// What was recorded of a context: names are those that [`BuildContext::file`] took.
+    pub(super) fn recorded(container_file: String, files: BTreeMap<String, Bytes>) -> Self {
+        Self { container_file, files }
+    }
+
     /// The container file.
     #[must_use]
     pub fn container_file(&self) -> &str {
