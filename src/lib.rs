@@ -42,6 +42,7 @@
 //! | write a guard or any other layer | [`operation::middleware`] |
 //! | write a leaf of your own | [`operation::Handlers`], and [`layer::verify`] over it |
 //! | keep images in this process | [`hosted`] |
+//! | copy an image, or a rewritten one, to another registry | [`transfer`] |
 //! | keep blobs in memory, on disk, or in a store of your own | [`store::blobs`] |
 //! | log requests without secrets | [`layer::trace`] |
 //! | test against a registry that misbehaves | [`testing`] |
@@ -79,6 +80,8 @@ pub mod client;
 pub mod hosted;
 
 pub mod layer;
+
+pub mod transfer;
 
 #[cfg(feature = "build")]
 pub mod build;

@@ -70,7 +70,7 @@ impl Pushed {
         };
         let (blobs, manifests) = match &manifest {
             Manifest::Image(image) => {
-                let layers = image.layers().iter().filter(|layer| !is_foreign(layer.media_type()));
+                let layers = image.layers().iter().filter(|layer| !layer.media_type().is_foreign_layer());
                 (std::iter::once(image.config()).chain(layers).cloned().collect(), Vec::new())
             }
             Manifest::Index(index) => (Vec::new(), index.manifests().to_vec()),
@@ -151,11 +151,4 @@ fn shown(
         descriptor = descriptor.with_member("annotations", annotations.clone());
     }
     Ok(descriptor)
-}
-
-/// Whether an image layer of this type may lie elsewhere
-/// ([image-spec, Non-Distributable Layers](https://github.com/opencontainers/image-spec/blob/main/layer.md#non-distributable-layers)).
-fn is_foreign(media_type: &MediaType) -> bool {
-    *media_type == MediaType::DOCKER_FOREIGN_LAYER
-        || media_type.as_str().starts_with("application/vnd.oci.image.layer.nondistributable.")
 }

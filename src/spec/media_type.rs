@@ -102,6 +102,14 @@ impl MediaType {
         *self == Self::DOCKER_SCHEMA1 || *self == Self::DOCKER_SCHEMA1_UNSIGNED
     }
 
+    /// Whether it is a layer that may not be distributed, and so may lie elsewhere
+    /// ([image-spec, Non-Distributable Layers](https://github.com/opencontainers/image-spec/blob/main/layer.md#non-distributable-layers)).
+    #[must_use]
+    pub fn is_foreign_layer(&self) -> bool {
+        *self == Self::DOCKER_FOREIGN_LAYER
+            || self.as_str().starts_with("application/vnd.oci.image.layer.nondistributable.")
+    }
+
     /// Whether it is an image config of either family.
     #[must_use]
     pub fn is_image_config(&self) -> bool {
