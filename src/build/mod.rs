@@ -2,7 +2,7 @@
 //!
 //! A [`BuildRequest`] says what is to be built and where the result goes. A [`Builder`] is a tower service that answers
 //! it with a [`Build`]: a stream of what the engine says, which ends with what came of it. Dropping the stream ends the
-//! engine's work.
+//! engine's work. Contexts come from a [`recipe`]; builders that need a program of the machine are in `engine`.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_oci::error::Error> {
@@ -31,6 +31,10 @@
 pub mod builds;
 
 mod builder;
+mod container_file;
+#[cfg(unix)]
+pub mod engine;
+pub mod recipe;
 mod request;
 
 pub use self::builder::{BoxBuilder, Build, Builder, Built, Event};

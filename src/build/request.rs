@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::container_file::base_images;
 use crate::operation::Credential;
 use crate::spec::digest::{Algorithm, Digest, Hasher};
 use crate::spec::name::{Host, ImageName, Repository};
@@ -96,6 +97,21 @@ impl BuildContext {
     /// The files beside it, by their names.
     pub fn files(&self) -> impl Iterator<Item = (&str, &Bytes)> {
         self.files.iter().map(|(name, content)| (name.as_str(), content))
+    }
+
+    /// The images that its stages begin with or copy from, each once, in order: what credentials may be needed for. Those
+    /// that only the engine can know, because an argument is part of their name, are left out.
+    ///
+    /// ```
+    /// use tower_oci::build::BuildContext;
+    ///
+    /// let context = BuildContext::new("FROM busybox AS one\nFROM quay.io/a/b:1\nCOPY --from=one /x /x\n");
+    /// let images: Vec<_> = context.base_images().iter().map(ToString::to_string).collect();
+    /// assert_eq!(images, ["docker.io/library/busybox", "quay.io/a/b:1"]);
+    /// ```
+    #[must_use]
+    pub fn base_images(&self) -> Vec<ImageName> {
+        base_images(&self.container_file)
     }
 
     /// A name for all of it: equal contexts have equal names, in every process.
