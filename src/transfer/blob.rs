@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::is_refusal;
 use super::passage::Passage;
 use super::place::{Place, What};
 use super::progress::Tally;
-use super::{is_refusal, retried};
+use super::retry::Tries;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::operation::{
@@ -54,21 +55,24 @@ impl<'a> Carrier<'a> {
         Self { from, to, mount_from, tally, uploads: Mutex::default() }
     }
 
-    /// Brings one blob, with another try where that may help. What has come meanwhile isn't sent again.
-    pub(super) async fn carry(&self, blob: &Descriptor) -> Result<Outcome, Error> {
-        retried(async || {
+    /// Brings one blob, with another try where that may help, and says how many bytes it has. What has come meanwhile
+    /// isn't sent again.
+    pub(super) async fn carry(&self, blob: &Descriptor) -> Result<(Outcome, u64), Error> {
+        let mut tries = Tries::new();
+        loop {
             let passage = Passage::new(&self.tally);
-            let result = self.once(blob, &passage).await;
-            match &result {
-                Ok(_) => passage.arrived(blob.size()),
-                Err(_) => {
+            match self.once(blob, &passage).await {
+                Ok(outcome) => {
+                    passage.arrived(blob.size());
+                    return Ok((outcome, blob.size()));
+                }
+                Err(error) => {
                     passage.undo();
                     self.cancel(blob.digest()).await;
+                    tries.again(error).await?;
                 }
             }
-            result
-        })
-        .await
+        }
     }
 
     /// Gives up all uploads that are still open, as far as the destination can be reached.

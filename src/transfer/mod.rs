@@ -69,7 +69,8 @@ mod tree;
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 
 use self::blob::{Carrier, Outcome};
 pub use self::limits::Limits;
@@ -77,7 +78,7 @@ pub use self::place::Place;
 use self::place::What;
 pub use self::progress::Progress;
 use self::progress::{Listener, Tally};
-use self::retry::retried;
+use self::retry::Tries;
 use self::tree::{Document, Walk};
 use crate::error::{Error, ErrorKind};
 use crate::operation::{Manifest, PutManifest};
@@ -215,28 +216,28 @@ impl Transfer {
         };
         let mut done = Transferred::new(last);
         let carrier = Carrier::new(from, to, self.mount_from.as_ref(), Arc::clone(&tally));
-        let carried = {
-            let carrying = tree.blobs.iter().map(|blob| async { (blob.size(), carrier.carry(blob).await) });
-            let mut carrying = stream::iter(carrying).buffer_unordered(concurrency);
-            let mut failure = Ok(());
-            while let Some((size, outcome)) = carrying.next().await {
-                match outcome {
-                    Ok(outcome) => done.count(outcome, size),
-                    Err(error) => {
-                        failure = Err(error);
-                        break;
-                    }
+        let mut waiting = tree.blobs.iter();
+        let mut carrying = FuturesUnordered::new();
+        loop {
+            let free = concurrency.saturating_sub(carrying.len());
+            carrying.extend(waiting.by_ref().take(free).map(|blob| carrier.carry(blob)));
+            match carrying.next().await {
+                Some(Ok((outcome, size))) => done.count(outcome, size),
+                Some(Err(error)) => {
+                    // Nobody goes on with what is on its way.
+                    carrying.clear();
+                    carrier.cancel_all().await;
+                    return Err(error);
                 }
+                None => break,
             }
-            failure
-        };
-        if let Err(error) = carried {
-            carrier.cancel_all().await;
-            return Err(error);
         }
         for document in &tree.documents {
             let tags = if document.digest == root { tags } else { &[] };
-            retried(async || self.put(document, tags).await).await?;
+            let mut tries = Tries::new();
+            while let Err(error) = self.put(document, tags).await {
+                tries.again(error).await?;
+            }
             done.manifests += 1;
             tally.change(|progress| progress.manifests_done += 1);
         }

@@ -11,18 +11,26 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` that is waited for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Does `work` until it is done, or fails in a way that another try won't mend.
-pub(super) async fn retried<T>(work: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-    let mut tries = 1;
-    loop {
-        let error = match work().await {
-            Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        let Some(pause) = pause(&error, tries) else { return Err(error) };
+/// The tries of one piece of work.
+#[derive(Debug)]
+pub(super) struct Tries(u32);
+
+impl Tries {
+    pub(super) fn new() -> Self {
+        Self(0)
+    }
+
+    /// Waits until another try makes sense after one that ended with `error`.
+    ///
+    /// # Errors
+    ///
+    /// `error` itself, when another try wouldn't mend it, or there were enough.
+    pub(super) async fn again(&mut self, error: Error) -> Result<(), Error> {
+        self.0 += 1;
+        let Some(pause) = pause(&error, self.0) else { return Err(error) };
         tracing::debug!(%error, ?pause, "trying again");
         tokio::time::sleep(pause).await;
-        tries += 1;
+        Ok(())
     }
 }
 

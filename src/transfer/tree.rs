@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
 
 use super::limits::Limits;
 use super::place::{Place, What};
@@ -60,10 +61,12 @@ impl Walk<'_> {
                     self.too_large(format!("its indexes are nested more than {} deep", self.limits.depth))
                 );
             }
-            let reading =
-                std::mem::take(&mut level).into_iter().map(|(digest, named)| self.read(digest, named));
-            let mut reading = stream::iter(reading).buffered(self.concurrency);
-            while let Some(read) = reading.next().await {
+            let mut unread = std::mem::take(&mut level).into_iter();
+            let mut reading = FuturesOrdered::new();
+            loop {
+                let free = self.concurrency.saturating_sub(reading.len());
+                reading.extend(unread.by_ref().take(free).map(|(digest, named)| self.read(digest, named)));
+                let Some(read) = reading.next().await else { break };
                 let Some(read) = read? else { continue };
                 bytes = bytes.saturating_add(read.document.content.len());
                 if bytes > self.limits.manifest_bytes {

@@ -119,15 +119,15 @@ struct Routed {
 
 impl<R> Router<R> {
     fn route(&self, request: &mut Request) -> Result<Routed, Error> {
-        let origin = request.extensions().get::<Origin>().map(|origin| Target::host(origin.0.clone()));
+        let origin = request.extensions().get::<Origin>().map(|origin| origin.0.clone());
         let reads = matches!(request.operation().access(), Access::Pull | Access::Catalog);
         let namespace =
             request.extensions().get::<Namespace>().filter(|_| reads && origin.is_none()).cloned();
         let namespace = namespace.filter(|namespace| !self.routes.is_own(&namespace.0));
         let asked = request.operation().repository().cloned();
-        let (target, by_namespace) = match (origin, &asked) {
-            (Some(target), Some(asked)) => (target.under(asked.clone())?, false),
-            (Some(target), None) => (target, false),
+        let (target, by_namespace) = match (&origin, &asked) {
+            (Some(host), Some(asked)) => (Target::host(host.clone()).under(asked.clone())?, false),
+            (Some(host), None) => (Target::host(host.clone()), false),
             (None, asked) => {
                 self.routes.resolve(asked.as_ref(), namespace.as_ref().map(|namespace| &namespace.0))?
             }
@@ -138,8 +138,13 @@ impl<R> Router<R> {
         {
             // A blob can be mounted only within one registry. From elsewhere, known or not, the client uploads it: some
             // take for the same registry what only has the same host.
-            match self.routes.resolve(Some(from), None) {
-                Ok((from, _)) if from.id() == target.id() => mount.from = from.repository().cloned(),
+            let from = match &origin {
+                // Its names are those of that registry.
+                Some(host) => Target::host(host.clone()).under(from.clone()),
+                None => self.routes.resolve(Some(from), None).map(|(from, _)| from),
+            };
+            match from {
+                Ok(from) if from.id() == target.id() => mount.from = from.repository().cloned(),
                 _ => upload.mount = None,
             }
         }

@@ -117,6 +117,25 @@ async fn an_origin_is_believed() {
 }
 
 #[tokio::test]
+async fn under_an_origin_blobs_are_mounted_by_its_own_names() {
+    for (origin, from, mapped) in [
+        ("ghcr.io", "quay.io/c", "quay.io-c"),
+        ("ghcr.io", "team/c", "team-c"),
+        ("docker.io", "busybox", "library-busybox"),
+    ] {
+        let mut upload = StartUpload::new("a/b".parse().unwrap());
+        let digest = crate::spec::digest::Digest::sha256(b"");
+        upload.mount = Some(Mount::new(digest, Some(from.parse().unwrap())));
+        let mut request = Request::new(upload);
+        request.extensions_mut().insert(Origin::new(host(origin)));
+        match router(routes()).send(request).await.unwrap().into_reply() {
+            UploadStarted::Open(state) => assert_eq!(state.upload.to_string(), mapped, "{origin} {from}"),
+            UploadStarted::Created(_) => panic!(),
+        }
+    }
+}
+
+#[tokio::test]
 async fn blobs_are_mounted_within_one_registry_only() {
     let mount = |from: &str| {
         let mut upload = StartUpload::new("quay.io/a/b".parse().unwrap());
