@@ -37,7 +37,8 @@ mod fault;
 mod faulty;
 mod hosts;
 pub mod image;
-
+#[cfg(feature = "platform")]
+mod platform;
 mod recorder;
 mod serve;
 mod token;
@@ -47,6 +48,8 @@ pub use self::auth::{BasicAuth, BearerAuth};
 pub use self::fault::Fault;
 pub use self::faulty::Faulty;
 pub use self::hosts::{Hosts, echo};
+#[cfg(feature = "platform")]
+pub use self::platform::PlatformStandIn;
 pub use self::recorder::{Recorded, Recorder};
 pub use self::serve::{ServeOptions, Served, serve, serve_with};
 pub use self::token::{Account, TokenField, TokenSettings};
