@@ -59,7 +59,8 @@ struct State {
     refreshes: BTreeMap<String, u64>,
     renewals: u32,
     credentials: Vec<Kept>,
-    keys: BTreeMap<String, String>,
+    /// Names and public keys, the last one last.
+    keys: Vec<(String, String)>,
     damage: Option<Damage>,
 }
 
@@ -134,9 +135,11 @@ impl PlatformStandIn {
         self.state().credentials.push(Kept { workspace, id, provider: "aws", registry: None, secret });
     }
 
-    /// Takes the key that it was answered when it paired.
+    /// Takes the key that it was answered when it paired. Asked to use one that it wasn't told, it takes the one that
+    /// it was told last.
     pub fn pair(&self, pairing: &Pairing) {
-        self.state().keys.insert(pairing.pairing_id().to_owned(), pairing.public_key().to_owned());
+        let key = (pairing.pairing_id().to_owned(), pairing.public_key().to_owned());
+        self.state().keys.push(key);
     }
 
     /// Hands out what `damage` makes of its packets from now on.
@@ -226,7 +229,8 @@ impl State {
 
     fn packet(&self, workspace: Option<u64>, id: &str, pairing: &str) -> Option<Value> {
         let kept = self.credentials.iter().find(|kept| kept.workspace == workspace && kept.id == id)?;
-        let packet = seal(&kept.secret.to_string(), self.keys.get(pairing)?)?;
+        let known = self.keys.iter().find(|(id, _)| id == pairing).or(self.keys.last())?;
+        let packet = seal(&kept.secret.to_string(), &known.1)?;
         let packet = self.damage.as_ref().map_or(packet.clone(), |damage| damage(&packet));
         Some(json!({ "keys": packet }))
     }

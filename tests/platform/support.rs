@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tower_oci::client::transport::{Guard, Transport};
-use tower_oci::error::Error;
+use tower_oci::body::Body;
+use tower_oci::client::transport::{Guard, HttpService, Transport};
+use tower_oci::error::{BoxError, Error};
 use tower_oci::operation::Credential;
 use tower_oci::rt::Clock;
 use tower_oci::store::MemoryRecords;
@@ -37,6 +38,7 @@ impl World {
         world
     }
 
+    /// Before the platform has paired.
     pub(crate) fn unpaired(settings: impl FnOnce(PlatformsBuilder) -> PlatformsBuilder) -> Self {
         let platform = PlatformStandIn::new();
         platform.user(1, "alice", "access");
@@ -111,6 +113,32 @@ fn builder(endpoint: &str, records: &MemoryRecords, clock: &Clock) -> PlatformsB
 pub(crate) fn pairing_request(endpoint: &str) -> String {
     serde_json::json!({ "service": "tower", "endpoint": endpoint }).to_string()
 }
+
+/// Platforms of which `http` answers all requests, with `https://platform.test` among them, which has paired: without
+/// sockets, so that time can be paused.
+pub(crate) async fn in_memory<S>(
+    http: S,
+    settings: impl FnOnce(PlatformsBuilder) -> PlatformsBuilder,
+) -> (Platforms, Pairing)
+where
+    S: tower::Service<
+            http::Request<Body>,
+            Response = http::Response<Body>,
+            Error: Into<BoxError>,
+            Future: Send,
+        > + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    let clock = Clock::from_fn(|| SystemTime::UNIX_EPOCH + Duration::from_secs(START));
+    let platforms = Platforms::builder(HttpService::new(http)).endpoint(IN_MEMORY).clock(clock);
+    let platforms = settings(platforms).build().unwrap();
+    let pairing = platforms.pair(pairing_request(IN_MEMORY).as_bytes()).await.unwrap();
+    (platforms, pairing)
+}
+
+pub(crate) const IN_MEMORY: &str = "https://platform.test";
 
 /// Status and message of what must fail.
 #[track_caller]

@@ -134,12 +134,12 @@ impl Aws {
     async fn ask(&self, keys: &AwsKeys, question: &Question<'_>) -> Result<bytes::Bytes, Error> {
         let Question { service, region, at, headers, body, what } = question;
         let signing = Signing { keys, region, service, at: self.clock.now() };
-        let host = at.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        let host = host_header(at);
         let mut request = Request::post((*at).clone());
         for (name, value) in *headers {
             request = request.header(*name, *value);
         }
-        for (name, value) in signing.sign(host, headers, body.as_bytes()) {
+        for (name, value) in signing.sign(&host, headers, body.as_bytes()) {
             let value = sensitive(value.expose())
                 .ok_or_else(|| Error::bad_gateway("the platform keeps keys of AWS that can be none"))?;
             request = request.header(name, value);
@@ -160,6 +160,15 @@ impl Aws {
             }
             _ => answer.failure(&Service(at), what, &secrets),
         })
+    }
+}
+
+/// The value of `Host` as it is sent, which is part of what is signed: without the scheme's own port.
+fn host_header(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or_default();
+    match (uri.scheme_str(), uri.port_u16()) {
+        (_, None) | (Some("https"), Some(443)) | (Some("http"), Some(80)) => host.to_owned(),
+        (_, Some(port)) => format!("{host}:{port}"),
     }
 }
 

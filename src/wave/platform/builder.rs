@@ -30,7 +30,8 @@ pub struct PlatformsBuilder {
     timeout: Duration,
     tasks: Tasks,
     clock: Clock,
-    aws: [Option<String>; 2],
+    ecr: Option<String>,
+    sts: Option<String>,
 }
 
 impl PlatformsBuilder {
@@ -43,7 +44,8 @@ impl PlatformsBuilder {
             timeout: DEFAULT_TIMEOUT,
             tasks: Tasks::new(),
             clock: Clock::system(),
-            aws: [None, None],
+            ecr: None,
+            sts: None,
         }
     }
 
@@ -95,14 +97,14 @@ impl PlatformsBuilder {
     /// One service of AWS for all regions that gives out registries' passwords, in the place of Amazon's own: for tests
     /// and for private endpoints. A URL without a path.
     pub fn ecr_endpoint(mut self, url: impl Into<String>) -> Self {
-        self.aws[0] = Some(url.into());
+        self.ecr = Some(url.into());
         self
     }
 
     /// One service of AWS for all regions that gives out the keys of roles, in the place of Amazon's own: for tests
     /// and for private endpoints. A URL without a path.
     pub fn sts_endpoint(mut self, url: impl Into<String>) -> Self {
-        self.aws[1] = Some(url.into());
+        self.sts = Some(url.into());
         self
     }
 
@@ -124,7 +126,7 @@ impl PlatformsBuilder {
             Ok(endpoint)
         };
         let endpoints = endpoints.iter().map(read).collect::<Result<_, _>>()?;
-        let [ecr, sts] = self.aws.map(|url| url.map(service).transpose());
+        let (ecr, sts) = (self.ecr.map(service).transpose()?, self.sts.map(service).transpose()?);
         let (clock, tasks) = (self.clock, self.tasks);
         let records = self
             .records
@@ -133,7 +135,7 @@ impl PlatformsBuilder {
         let renewals = Renewals::new(Arc::clone(&records), exchange.clone(), clock.clone(), tasks.clone());
         Ok(Platforms::new(Inner {
             api: Api::new(exchange.clone(), renewals),
-            aws: Aws { exchange, clock: clock.clone(), password_service: ecr?, role_service: sts? },
+            aws: Aws { exchange, clock: clock.clone(), password_service: ecr, role_service: sts },
             pairings: Pairings::new(records, clock.clone(), tasks.clone()),
             users: Answers::new(clock.clone(), tasks.clone()),
             listings: Answers::new(clock.clone(), tasks.clone()),
