@@ -76,7 +76,10 @@ impl Time<'_> {
 
 /// `length` bytes that differ by `seed` and don't repeat with any power of two.
 fn content(length: usize, seed: u8) -> Bytes {
-    (0..length).map(|index| (index % 251) as u8 ^ seed).collect()
+    let pattern: Vec<u8> = (0..251).map(|byte| byte ^ seed).collect();
+    let mut content = pattern.repeat(length.div_ceil(pattern.len()));
+    content.truncate(length);
+    content.into()
 }
 
 async fn is_there(records: &dyn Records, key: &str, value: &Bytes) -> Result<(), Error> {

@@ -14,7 +14,7 @@ pub(super) async fn come_back(records: &dyn Records, time: &Time<'_>) -> Result<
         let value = content(length, 1);
         records.put(key, value.clone(), time.later()).await?;
         is_there(records, key, &value).await?;
-        for other in [content(length / 3, 2), content((length + 5).min(32 * mebi), 3), Bytes::new()] {
+        for other in [content(length / 3, 2), content(length.min(mebi) + 5, 3), Bytes::new()] {
             records.put(key, other.clone(), time.later()).await?;
             is_there(records, key, &other).await?;
         }
