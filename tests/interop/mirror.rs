@@ -225,16 +225,17 @@ fn a_mirror_that_is_started_while_the_registry_is_away_serves_what_an_earlier_on
     setting.skopeo_copies_all();
     setting.podman_pulls_and_runs();
 
-    let repository = &setting.image.repository;
-    let answer = setting.mirror.get(&format!("/v2/{repository}/manifests/v1?ns={}", setting.origin));
+    let v1 = format!("/v2/{}/manifests/v1?ns={}", setting.image.repository, setting.origin);
+    let answer = setting.mirror.get(&v1);
     assert_eq!((answer.status, digest(&answer.body)), (200, digest(&setting.image.root().bytes)));
     assert!(answer.header("warning").unwrap().contains("stale"));
-    // What no mirror was asked for can't be had now.
-    let other = setting.mirror.get(&format!("/v2/{repository}/manifests/v2?ns={}", setting.origin));
-    assert_eq!(other.status, 503, "{}", other.text());
     let after = setting.mirror.figures();
     assert!(after.contains("; 0 B fetched, "), "{after}");
     setting.mirror.check_log();
+    // What no mirror was asked for can't be had now.
+    let repository = &setting.image.repository;
+    let other = setting.mirror.get(&format!("/v2/{repository}/manifests/v2?ns={}", setting.origin));
+    assert_eq!(other.status, 503, "{}", other.text());
 }
 
 #[test]
