@@ -1,14 +1,15 @@
 //! A mirror of registries: images are fetched once, kept, and served again, also while their registry is away.
 //!
 //! ```text
-//! cargo run --example mirror --features disk -- --cache /var/cache/mirror
+//! cargo run --example mirror --features redb -- --cache /var/cache/mirror
 //! ```
 //!
 //! It prints the lines to paste into the settings of containerd, podman and docker, and a line of figures now and then
 //! (at once on `SIGUSR1`). `--help` has the settings; each can come from the environment too.
 //!
-//! What is kept on disk outlives the process. What tags mean, and who was seen reading what, doesn't: a mirror that was
-//! started while a registry is away serves nothing of it until it is back.
+//! What is kept on disk outlives the process: with the feature `redb` what tags mean, and what was read where, as well, so
+//! that a mirror which is started while a registry is away serves what an earlier one has kept. With `disk` alone it
+//! serves nothing of that registry until it is back.
 
 mod figures;
 mod paste;

@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+#[cfg(feature = "redb")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use tower_oci::layer::cache::CacheLayer;
@@ -7,7 +9,11 @@ use tower_oci::layer::credential::CredentialLayer;
 use tower_oci::layer::route::Routes;
 use tower_oci::rt::Tasks;
 use tower_oci::spec::name::{DOCKER_HUB, Host};
+#[cfg(feature = "redb")]
+use tower_oci::store::IndexRecords;
 use tower_oci::store::blobs::{DiskBlobs, MemoryBlobs};
+#[cfg(feature = "redb")]
+use tower_oci::store::index::RedbIndex;
 
 use super::Failure;
 use super::units::{self, Size};
@@ -109,7 +115,7 @@ impl Settings {
                         std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string);
                     format!("can't keep images in {}: {reason}", directory.display())
                 })?;
-                CacheLayer::new(blobs)
+                with_records(CacheLayer::new(blobs), directory).await?
             }
             None => CacheLayer::new(MemoryBlobs::with_capacity(size.bytes())),
         };
@@ -130,6 +136,23 @@ impl Settings {
     fn max_size(&self) -> Size {
         self.max_size.unwrap_or(if self.cache.is_some() { ON_DISK } else { IN_MEMORY })
     }
+}
+
+/// The cache, with what it knows in a file of the directory: one mirror has that open at a time.
+#[cfg(feature = "redb")]
+async fn with_records(layer: CacheLayer, directory: &Path) -> Result<CacheLayer, Failure> {
+    let file = directory.join("records.redb");
+    // Nobody waits for what the cache writes down. So it may take the time that makes it outlive a loss of power.
+    let index = RedbIndex::builder(&file).sync(true);
+    let index = tokio::task::spawn_blocking(|| index.open()).await??;
+    let records = IndexRecords::new(index);
+    records.sweep().await?;
+    Ok(layer.records(Arc::new(records)))
+}
+
+#[cfg(not(feature = "redb"))]
+async fn with_records(layer: CacheLayer, _: &Path) -> Result<CacheLayer, Failure> {
+    Ok(layer)
 }
 
 /// What a registry is called at the front of a name. Docker's grammar of names has no colon there, and no host has the

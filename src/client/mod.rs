@@ -51,8 +51,12 @@ pub mod transport;
 mod upstream;
 mod upstreams;
 
+#[cfg(feature = "platform")]
+pub(crate) use self::auth::{hides, read_words};
 pub use self::quirks::Quirks;
 pub use self::redirect::Redirects;
 pub use self::retry::RetryPolicy;
+#[cfg(feature = "platform")]
+pub(crate) use self::retry::retry_after;
 pub use self::upstream::{Upstream, UpstreamBuilder};
 pub use self::upstreams::{Upstreams, UpstreamsBuilder};

@@ -205,7 +205,7 @@ impl fmt::Debug for Budget {
 }
 
 /// What a response says of when to come back, if it can be read.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // A number that is too large to be a number is a very long time.

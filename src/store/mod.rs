@@ -5,14 +5,17 @@
 //! An [`index`] is an ordered map with transactions: what a hosted registry keeps its records in.
 //!
 //! A record is a few bytes, or a few megabytes at most, under a key, with a moment at which it ends: a Wave token, the
-//! source of a derived digest. What several instances of a service share goes through [`Records`].
+//! source of a derived digest. What several instances of a service share goes through [`Records`]: [`MemoryRecords`] end
+//! with the process, [`IndexRecords`] outlive it.
 
 pub mod blobs;
 pub mod index;
 
+mod indexed;
 mod memory;
 pub(crate) mod recent;
 mod records;
 
+pub use self::indexed::{IndexRecords, Usage};
 pub use self::memory::MemoryRecords;
 pub use self::records::Records;

@@ -16,7 +16,8 @@ use crate::operation::BoxFuture;
 /// - What was put is seen by every later `get`, of whatever process shares the store.
 ///
 /// Keys are chosen by the layers of this crate: printable ASCII without white space, at most 512 bytes, of the form
-/// `<layer>/<rest>`. They hold no secrets: a token is hashed before it becomes a key.
+/// `<layer>/<rest>`. They hold no secrets: a token is hashed before it becomes a key. A value has 32 MiB at most: a
+/// token's record holds the image layers that came with its request.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_oci::error::Error> {

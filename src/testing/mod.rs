@@ -6,6 +6,7 @@
 //! - [`Hosts`] stands for the network, in memory: one service per host. [`serve`] puts a service on a real socket.
 //! - [`image`] builds small images and puts them into a [`Memory`](crate::hosted::Memory) registry.
 //! - [`blobs`] is the suite that every [`BlobStore`](crate::store::blobs::BlobStore) passes.
+//! - [`records`] is the suite that every store of [`Records`](crate::store::Records) passes.
 //! - [`conformance`] is the suite for registries: what the distribution specification says, over HTTP.
 //!
 //! ```
@@ -37,8 +38,10 @@ mod fault;
 mod faulty;
 mod hosts;
 pub mod image;
-
+#[cfg(feature = "platform")]
+mod platform;
 mod recorder;
+pub mod records;
 mod serve;
 mod token;
 mod when;
@@ -47,6 +50,8 @@ pub use self::auth::{BasicAuth, BearerAuth};
 pub use self::fault::Fault;
 pub use self::faulty::Faulty;
 pub use self::hosts::{Hosts, echo};
+#[cfg(feature = "platform")]
+pub use self::platform::PlatformStandIn;
 pub use self::recorder::{Recorded, Recorder};
 pub use self::serve::{ServeOptions, Served, serve, serve_with};
 pub use self::token::{Account, TokenField, TokenSettings};

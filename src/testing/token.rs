@@ -249,6 +249,6 @@ pub(super) fn parameters(text: &str, name: &str) -> Vec<String> {
         .collect()
 }
 
-fn parameter(text: &str, name: &str) -> Option<String> {
+pub(super) fn parameter(text: &str, name: &str) -> Option<String> {
     parameters(text, name).into_iter().next()
 }

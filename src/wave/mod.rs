@@ -47,6 +47,8 @@ mod grants;
 mod images;
 mod layers;
 mod limits;
+#[cfg(feature = "platform")]
+pub mod platform;
 mod request;
 mod settings;
 mod submission;

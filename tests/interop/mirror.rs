@@ -214,6 +214,30 @@ fn what_is_kept_on_disk_is_not_fetched_again_after_a_restart() {
     setting.mirror.check_log();
 }
 
+#[cfg(feature = "redb")]
+#[test]
+fn a_mirror_that_is_started_while_the_registry_is_away_serves_what_an_earlier_one_kept() {
+    need!("examples/mirror", "docker-registry", "busybox", "skopeo", "podman", "runc");
+    let mut setting = Setting::new(&["--fresh-for", "0s"]);
+    setting.skopeo_copies_all();
+    setting.stop_registry();
+    setting.mirror = setting.mirror.restarted();
+    setting.skopeo_copies_all();
+    setting.podman_pulls_and_runs();
+
+    let v1 = format!("/v2/{}/manifests/v1?ns={}", setting.image.repository, setting.origin);
+    let answer = setting.mirror.get(&v1);
+    assert_eq!((answer.status, digest(&answer.body)), (200, digest(&setting.image.root().bytes)));
+    assert!(answer.header("warning").unwrap().contains("stale"));
+    let after = setting.mirror.figures();
+    assert!(after.contains("; 0 B fetched, "), "{after}");
+    setting.mirror.check_log();
+    // What no mirror was asked for can't be had now.
+    let repository = &setting.image.repository;
+    let other = setting.mirror.get(&format!("/v2/{repository}/manifests/v2?ns={}", setting.origin));
+    assert_eq!(other.status, 503, "{}", other.text());
+}
+
 #[test]
 fn docker_pulls_by_a_name_that_leads_through_the_mirror() {
     need!("examples/mirror", "docker-registry", "busybox", "docker", "dockerd", "containerd", "runc");

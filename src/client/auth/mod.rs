@@ -21,7 +21,7 @@ use tower::ServiceExt as _;
 pub(super) use self::scheme::{Demand, Scheme, TokenService};
 use self::slot::Slot;
 pub(super) use self::token::Token;
-pub(super) use self::words::{hides, read as read_words};
+pub(crate) use self::words::{hides, read as read_words};
 use super::origin::WebOrigin;
 use super::retry::retry_after;
 use super::transport::HttpService;

@@ -24,7 +24,7 @@ struct Entry {
 }
 
 /// What an answer's body says in words, made fit for a message; none of a body that isn't JSON.
-pub(in crate::client) fn read(body: &[u8]) -> Option<String> {
+pub(crate) fn read(body: &[u8]) -> Option<String> {
     let complaint: Complaint = serde_json::from_slice(body).ok()?;
     let entry = complaint.errors.into_iter().next().and_then(|entry| match (entry.code, entry.message) {
         (Some(code), Some(message)) if !message.is_empty() => Some(format!("{code}: {message}")),
@@ -43,7 +43,7 @@ pub(in crate::client) fn read(body: &[u8]) -> Option<String> {
 
 /// Whether a text has one of `secrets` in it, or a piece of one: an upstream may echo what it was sent, and the text may
 /// have been escaped and cut since.
-pub(in crate::client) fn hides(text: &str, secrets: &[Secret]) -> bool {
+pub(crate) fn hides(text: &str, secrets: &[Secret]) -> bool {
     secrets.iter().any(|secret| {
         let escaped: String = secret.expose().chars().flat_map(char::escape_debug).collect();
         has_piece(text, secret.expose()) || has_piece(text, &escaped)

@@ -15,19 +15,19 @@ use crate::spec::name::{DOCKER_HUB, Host, Repository};
 
 /// What a credential is for: a registry, or the repositories of one below a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Scope {
+pub(crate) struct Scope {
     host: String,
     prefix: Option<Repository>,
 }
 
 impl Scope {
-    fn new(host: &str, prefix: Option<Repository>) -> Self {
+    pub(crate) fn new(host: &str, prefix: Option<Repository>) -> Self {
         Self { host: canonical(host).to_owned(), prefix }
     }
 
     /// How well it fits, or `None` when it doesn't: the longer the prefix, the better. Hosts are compared as a whole,
     /// prefixes at slashes, so that nothing that merely looks alike fits.
-    fn fit(&self, registry: &Host, repository: Option<&Repository>) -> Option<usize> {
+    pub(crate) fn fit(&self, registry: &Host, repository: Option<&Repository>) -> Option<usize> {
         if self.host != canonical(registry.as_str()) {
             return None;
         }

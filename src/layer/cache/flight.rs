@@ -15,7 +15,7 @@ type Told<T> = Option<Result<T, Failure>>;
 type Questions<Q, T> = Arc<Mutex<BTreeMap<Q, watch::Receiver<Told<T>>>>>;
 
 /// The questions that upstreams are being asked: each once, however many have it.
-pub(super) struct Flights<Q, T>(Questions<Q, T>);
+pub(crate) struct Flights<Q, T>(Questions<Q, T>);
 
 impl<Q, T> Default for Flights<Q, T> {
     fn default() -> Self {
@@ -24,7 +24,7 @@ impl<Q, T> Default for Flights<Q, T> {
 }
 
 /// What came of a question.
-pub(super) enum Flown<T> {
+pub(crate) enum Flown<T> {
     /// The answer, and whether this caller was the first to ask.
     Landed(T, bool),
     /// So much is going on already that it can't be asked in a task of its own.
@@ -39,7 +39,7 @@ where
     /// The answer to `question`, which `ask` asks unless somebody is asking it.
     ///
     /// It is asked in a task of its own, so that a caller who leaves doesn't end it for the others.
-    pub(super) async fn fly<F>(
+    pub(crate) async fn fly<F>(
         &self,
         tasks: &Tasks,
         question: Q,

@@ -37,7 +37,7 @@
 mod account;
 mod blob;
 mod figures;
-mod flight;
+pub(crate) mod flight;
 mod layer;
 mod list;
 mod manifest;

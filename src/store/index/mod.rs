@@ -23,6 +23,7 @@
 //! # Ok(()) }
 //! ```
 
+pub(crate) mod answers;
 mod memory;
 
 #[cfg(feature = "redb")]
