@@ -296,7 +296,7 @@ impl Error {
     }
 
     /// The same error with another message, made of the one that it has.
-    #[cfg(feature = "client")]
+    #[cfg(any(feature = "client", feature = "build"))]
     #[must_use]
     pub(crate) fn map_message(mut self, change: impl FnOnce(&str) -> String) -> Self {
         self.0.message = change(&self.0.message);

@@ -83,6 +83,13 @@ impl BuildContext {
         self
     }
 
+    /// The same with a file that another context has.
+    #[cfg(feature = "wave")]
+    pub(crate) fn with_file(mut self, name: &str, content: Bytes) -> Self {
+        self.files.insert(name.to_owned(), content);
+        self
+    }
+
     /// What was recorded of a context: names are those that [`BuildContext::file`] took.
     pub(super) fn recorded(container_file: String, files: BTreeMap<String, Bytes>) -> Self {
         Self { container_file, files }

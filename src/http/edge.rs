@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::error::Error as StdError;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, USER_AGENT};
 use http::{HeaderValue, Method, Version};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, LengthLimitError};
@@ -14,7 +14,7 @@ use super::asked::Asked;
 use super::{request, response};
 use crate::body::Body;
 use crate::error::{BoxError, Error, ErrorCode, ErrorKind};
-use crate::operation::{Namespace, Registry, Request};
+use crate::operation::{Namespace, Registry, Request, UserAgent};
 
 /// How many bytes of a body whose length isn't known are read for a client that speaks HTTP/1.0: 8 MiB.
 pub const HTTP10_BUFFER: usize = 8 * 1024 * 1024;
@@ -40,6 +40,9 @@ where
     let asked = Asked::of(&operation).with_namespace(found.get::<Namespace>().cloned());
     let mut extensions = std::mem::take(&mut parts.extensions);
     extensions.extend(found);
+    if let Some(agent) = parts.headers.get(USER_AGENT) {
+        extensions.insert(UserAgent::new(agent.clone()));
+    }
     let result = registry.oneshot(Request::from_parts(operation, extensions)).await.map_err(Into::into);
     let response = response::encode(&asked, result);
     if parts.method == Method::HEAD {

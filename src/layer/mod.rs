@@ -20,6 +20,7 @@ pub mod authorize;
 pub mod breaker;
 pub mod cache;
 pub mod credential;
+pub mod limit;
 pub mod rewrite;
 pub mod route;
 pub mod trace;

@@ -59,6 +59,27 @@ impl fmt::Display for UpstreamId {
     }
 }
 
+/// The program that calls, by its own word: the header `User-Agent` of the client's request. It comes from outside, so
+/// that nothing may be allowed or refused because of it; what a program is known to cope with may be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct UserAgent(pub HeaderValue);
+
+impl UserAgent {
+    /// The header's value.
+    #[must_use]
+    pub fn new(value: HeaderValue) -> Self {
+        Self(value)
+    }
+
+    /// Whether `name` is part of it, in whatever case: `containerd` of `containerd/1.7.0`.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        let agent = self.0.as_bytes();
+        !name.is_empty() && agent.windows(name.len()).any(|part| part.eq_ignore_ascii_case(name.as_bytes()))
+    }
+}
+
 /// In a response: its content is hashed on its way already, so that the verify layer need not do it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -27,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 
+mod address;
 mod call;
 mod condition;
 mod credential;
@@ -38,12 +39,13 @@ mod operations;
 mod registry;
 mod reply;
 
+pub use self::address::ClientAddress;
 pub use self::call::{Access, Call, Operation, OperationKind, Request, Response};
 pub use self::condition::{Accept, Conditions, EntityTags};
 pub use self::credential::{Anonymous, Credential, CredentialId, Credentials};
 pub use self::facts::{
-    CacheStatus, Forward, Namespace, Origin, RateLimit, UpstreamId, Verified, Warnings, WithoutRedirect,
-    WithoutVerification,
+    CacheStatus, Forward, Namespace, Origin, RateLimit, UpstreamId, UserAgent, Verified, Warnings,
+    WithoutRedirect, WithoutVerification,
 };
 pub use self::handlers::Handlers;
 pub use self::identity::Identity;

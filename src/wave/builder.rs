@@ -4,129 +4,21 @@ use std::time::Duration;
 
 use http::Uri;
 use http::request::Parts;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::endpoints::EndpointsLayer;
-use super::grant;
+#[cfg(feature = "build")]
+use super::building::Building;
 use super::grants::Grants;
-use super::images::ImagesLayer;
 use super::limits::Limits;
+#[cfg(feature = "platform")]
+use super::platform::Platforms;
+use super::service::{Inner, Wave};
 use super::settings::{Action, Authorize, HttpLayers, Settings};
-use super::submission::Submission;
 use crate::error::{Error, ErrorCode};
-use crate::layer::rewrite::Plan;
-use crate::operation::{BoxRegistry, Registry};
+use crate::layer::limit::Limiter;
 use crate::rt::Clock;
-use crate::spec::name::{Host, ImageName, shortened};
+use crate::spec::name::{Host, shortened};
 use crate::spec::platform::Platform;
 use crate::store::{MemoryRecords, Records};
-
-/// The container-token API of one service: its tokens and its settings. Clones share them.
-///
-/// See [the module](crate::wave) for an example.
-#[derive(Clone)]
-pub struct Wave(Arc<Inner>);
-
-struct Inner {
-    settings: Settings,
-    grants: Arc<Grants>,
-    checks: Semaphore,
-}
-
-impl Wave {
-    /// How long a token lives unless [`WaveBuilder::token_lifetime`] says otherwise: 36 hours.
-    pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(36 * 60 * 60);
-
-    /// The most live tokens in memory, where no [`WaveBuilder::records`] are given: 10,000.
-    pub const DEFAULT_CAPACITY: usize = 10_000;
-
-    /// The variable through which an injected entry point calls the image's own one: `WAVE_ENTRY_CHAIN`.
-    pub const ENTRY_CHAIN: &str = "WAVE_ENTRY_CHAIN";
-
-    /// A service that clients reach at `server_url`: a scheme and an authority, as in `https://wave.example.com`
-    /// or `http://localhost:9090`. The names that they pull by start with the authority.
-    pub fn builder(server_url: impl Into<String>) -> WaveBuilder {
-        WaveBuilder {
-            server_url: server_url.into(),
-            lifetime: Self::DEFAULT_LIFETIME,
-            records: None,
-            platforms: vec![Platform::LINUX_AMD64],
-            http_layers: HttpLayers::default(),
-            limits: Limits::default(),
-            entry_chain: Some(Self::ENTRY_CHAIN.to_owned()),
-            base_annotations: true,
-            authorize: Arc::new(|_, action| action == Action::Describe),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: None,
-            clock: Clock::system(),
-        }
-    }
-
-    /// The layer over operations that resolves names under tokens, `wt/<token>/<repository>`: it maps them to the
-    /// repository and sets its [`Origin`](crate::operation::Origin) and its
-    /// [`Rewrite`](crate::layer::rewrite::Rewrite), pinned. Other requests pass as they are.
-    ///
-    /// Under a token only pulls are answered: all else is `DENIED`.
-    #[must_use]
-    pub fn images(&self) -> ImagesLayer {
-        ImagesLayer::new(Arc::clone(&self.0.grants))
-    }
-
-    /// The HTTP layer that answers `/container-token`, `/container-token/{token}` and `/service-info`, and passes
-    /// everything else on. `images` is the stack of operations in which images are looked up, with a
-    /// [rewrite layer](crate::layer::rewrite) that is told by extension; it may have
-    /// [`images`](Self::images) on top or not.
-    ///
-    /// The extensions of the HTTP request, and so what layers around found out about the caller, go with the
-    /// look-up.
-    #[must_use]
-    pub fn endpoints<R: Registry>(&self, images: R) -> EndpointsLayer {
-        EndpointsLayer::new(self.clone(), BoxRegistry::new(images))
-    }
-
-    /// The image and the plan that the body of a `POST /container-token` means, checked in full but for whether the
-    /// image exists. There is no I/O in it; layers that came with the request are inflated, which keeps a core busy.
-    ///
-    /// ```
-    /// use tower_oci::wave::Wave;
-    ///
-    /// let wave = Wave::builder("http://localhost:9090").build()?;
-    /// let body = br#"{"containerImage":"busybox","containerConfig":{"env":["A=1"]}}"#;
-    /// let (image, plan) = wave.read_request(body)?;
-    /// assert_eq!(image.to_string(), "docker.io/library/busybox:latest");
-    /// assert_eq!(plan.env(), ["A=1"]);
-    /// # Ok::<_, tower_oci::error::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// What the request is answered with: 400, with a message that names the offending value, or 501 for what isn't
-    /// there yet.
-    pub fn read_request(&self, body: &[u8]) -> Result<(ImageName, Plan), Error> {
-        let submission = Submission::read(body, self.settings())?;
-        let plan = grant::plan(&submission, self.settings())?;
-        Ok((submission.image, plan))
-    }
-
-    pub(super) fn settings(&self) -> &Settings {
-        &self.0.settings
-    }
-
-    pub(super) fn grants(&self) -> &Grants {
-        &self.0.grants
-    }
-
-    /// Waits until one may keep a core busy.
-    pub(super) async fn check_permit(&self) -> Result<SemaphorePermit<'_>, Error> {
-        self.0.checks.acquire().await.map_err(|error| Error::internal("never closed").with_source(error))
-    }
-}
-
-impl fmt::Debug for Wave {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wave").field("settings", &self.0.settings).field("grants", &self.0.grants).finish()
-    }
-}
 
 /// The settings of a [`Wave`].
 #[must_use]
@@ -143,9 +35,42 @@ pub struct WaveBuilder {
     version: String,
     commit: Option<String>,
     clock: Clock,
+    anonymous: bool,
+    submissions: Option<Limiter>,
+    #[cfg(feature = "build")]
+    orders: Option<Limiter>,
+    #[cfg(feature = "build")]
+    building: Option<Building>,
+    #[cfg(feature = "platform")]
+    trusted_platforms: Option<Platforms>,
 }
 
 impl WaveBuilder {
+    pub(super) fn new(server_url: String) -> Self {
+        Self {
+            server_url,
+            lifetime: Wave::DEFAULT_LIFETIME,
+            records: None,
+            platforms: vec![Platform::LINUX_AMD64],
+            http_layers: HttpLayers::default(),
+            limits: Limits::default(),
+            entry_chain: Some(Wave::ENTRY_CHAIN.to_owned()),
+            base_annotations: true,
+            authorize: Arc::new(|_, action| action != Action::Revoke),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: None,
+            clock: Clock::system(),
+            anonymous: true,
+            submissions: None,
+            #[cfg(feature = "build")]
+            orders: None,
+            #[cfg(feature = "build")]
+            building: None,
+            #[cfg(feature = "platform")]
+            trusted_platforms: None,
+        }
+    }
+
     /// How long a token lives, in whole seconds. [`Wave::DEFAULT_LIFETIME`] by default.
     pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
@@ -193,9 +118,10 @@ impl WaveBuilder {
         self
     }
 
-    /// Who may describe and revoke tokens: `authorize` is asked with the head of the HTTP request, whose extensions
-    /// may say who the caller is and whose path has the token. By default whoever knows a token may describe it, and
-    /// nobody may revoke one.
+    /// Who may describe and revoke tokens, and watch builds: `authorize` is asked with the head of the HTTP request,
+    /// whose extensions may say who the caller is and whose path has the token or the build's name. By default whoever
+    /// knows a token may describe it, whoever knows a build's name, which can't be guessed, may watch it, and nobody may
+    /// revoke a token.
     pub fn authorize(mut self, authorize: impl Fn(&Parts, Action) -> bool + Send + Sync + 'static) -> Self {
         self.authorize = Arc::new(authorize);
         self
@@ -208,7 +134,44 @@ impl WaveBuilder {
         self
     }
 
-    /// The clock that tokens live by: for tests.
+    /// Whether requests are taken of who didn't say who it is: neither by an [`Identity`](crate::operation::Identity)
+    /// among the extensions of the HTTP request nor by a `towerAccessToken`. True by default; else such requests get a
+    /// 401.
+    pub fn anonymous(mut self, allowed: bool) -> Self {
+        self.anonymous = allowed;
+        self
+    }
+
+    /// How many container-token requests a caller may send. No limit by default. Pulls have a
+    /// [layer](crate::layer::limit) of their own.
+    pub fn submission_limit(mut self, limiter: Limiter) -> Self {
+        self.submissions = Some(limiter);
+        self
+    }
+
+    /// How many of a caller's requests may ask for builds and freezes. No limit by default.
+    #[cfg(feature = "build")]
+    pub fn build_limit(mut self, limiter: Limiter) -> Self {
+        self.orders = Some(limiter);
+        self
+    }
+
+    /// How images are built and frozen. Requests for that get a 501 without it.
+    #[cfg(feature = "build")]
+    pub fn building(mut self, building: Building) -> Self {
+        self.building = Some(building);
+        self
+    }
+
+    /// The platforms whose users' credentials are used for requests with a `towerAccessToken`, and that may pair with
+    /// this service. Without any, such requests are taken as all others.
+    #[cfg(feature = "platform")]
+    pub fn trusted_platforms(mut self, platforms: Platforms) -> Self {
+        self.trusted_platforms = Some(platforms);
+        self
+    }
+
+    /// The clock that tokens and builds live by: for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -231,8 +194,11 @@ impl WaveBuilder {
         let records = self.records.unwrap_or_else(|| {
             Arc::new(MemoryRecords::with_capacity(Wave::DEFAULT_CAPACITY).clock(clock.clone()))
         });
-        let grants = Arc::new(Grants::new(records, self.http_layers, clock.clone()));
+        let grants = Grants::new(records, self.http_layers, clock.clone());
+        #[cfg(feature = "build")]
+        let made = self.building.map(|building| building.build(&clock)).transpose()?;
         let settings = Settings {
+            server_url: self.server_url.trim_end_matches('/').to_owned(),
             authority,
             lifetime: self.lifetime,
             platforms: self.platforms,
@@ -244,8 +210,16 @@ impl WaveBuilder {
             version: self.version,
             commit: self.commit,
             clock,
+            anonymous: self.anonymous,
+            submissions: self.submissions,
+            #[cfg(feature = "build")]
+            orders: self.orders,
+            #[cfg(feature = "build")]
+            made,
+            #[cfg(feature = "platform")]
+            trusted_platforms: self.trusted_platforms,
         };
-        Ok(Wave(Arc::new(Inner { settings, grants, checks: Semaphore::new(MAX_CHECKS) })))
+        Ok(Wave(Arc::new(Inner::new(settings, grants))))
     }
 }
 
@@ -275,6 +249,3 @@ fn authority(server_url: &str) -> Result<Host, Error> {
     }
     Ok(host)
 }
-
-/// How many requests are checked on threads of their own at once; the others wait.
-const MAX_CHECKS: usize = 4;

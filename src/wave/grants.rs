@@ -110,6 +110,11 @@ impl Grants {
         if removed? { Ok(()) } else { Err(Absent::Unknown) }
     }
 
+    /// Where they are kept.
+    pub(super) fn records(&self) -> &dyn Records {
+        &*self.records
+    }
+
     fn live(&self, text: &str) -> Result<Token, Absent> {
         let token = Token::parse(text).ok_or(Absent::Unknown)?;
         let expires = token.expires();
@@ -222,16 +227,20 @@ mod tests {
     use super::*;
     use crate::layer::rewrite::Plan;
     use crate::spec::digest::Digest;
+    use crate::wave::grant::Content;
 
     fn grant() -> Arc<Grant> {
         Arc::new(Grant {
             image: "busybox:latest".parse().unwrap(),
-            source: Digest::sha256(b"source"),
-            derived: Digest::sha256(b"derived"),
+            content: Content::Image {
+                source: Digest::sha256(b"source"),
+                derived: Digest::sha256(b"derived"),
+            },
             plan: Arc::new(Plan::default()),
             expires: SystemTime::UNIX_EPOCH,
             timestamp: None,
             fingerprint: None,
+            access: None,
         })
     }
 

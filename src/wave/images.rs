@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::grants::{Absent, Grants};
+use super::Wave;
+use super::grants::Absent;
 use crate::error::Error;
 use crate::operation::{BoxFuture, Operation, Origin, Registry, Reply, Request, Response};
 use crate::spec::name::Repository;
@@ -19,19 +19,19 @@ pub(super) const PREFIX: &str = "wt";
 /// The layer of [`Wave::images`](super::Wave::images).
 #[derive(Clone, Debug)]
 pub struct ImagesLayer {
-    grants: Arc<Grants>,
+    wave: Wave,
 }
 
 /// The service of an [`ImagesLayer`].
 #[derive(Clone)]
 pub struct Images<R> {
     inner: R,
-    grants: Arc<Grants>,
+    wave: Wave,
 }
 
 impl ImagesLayer {
-    pub(super) fn new(grants: Arc<Grants>) -> Self {
-        Self { grants }
+    pub(super) fn new(wave: Wave) -> Self {
+        Self { wave }
     }
 }
 
@@ -39,7 +39,7 @@ impl<R: Registry> Layer<R> for ImagesLayer {
     type Service = Images<R>;
 
     fn layer(&self, inner: R) -> Images<R> {
-        Images { inner, grants: Arc::clone(&self.grants) }
+        Images { inner, wave: self.wave.clone() }
     }
 }
 
@@ -67,9 +67,9 @@ impl<R: Registry> Service<Request> for Images<R> {
             let future = inner.call(request);
             return Box::pin(async move { future.await.map_err(Into::into) });
         };
-        let grants = Arc::clone(&self.grants);
+        let wave = self.wave.clone();
         Box::pin(async move {
-            let request = resolve(&grants, request, &asked).await?;
+            let request = resolve(&wave, request, &asked).await?;
             let mut response = inner.call(request).await.map_err(Into::into)?;
             if let Reply::Tags(tags) = response.reply_mut() {
                 tags.repository = asked;
@@ -99,13 +99,13 @@ fn hide_mount(operation: &mut Operation) {
 }
 
 /// The request for the image that the token opens.
-async fn resolve(grants: &Grants, mut request: Request, asked: &Repository) -> Result<Request, Error> {
+async fn resolve(wave: &Wave, mut request: Request, asked: &Repository) -> Result<Request, Error> {
     if !is_read(request.operation()) {
         return Err(Error::denied("an image under a container token can only be pulled"));
     }
     let path = asked.as_str().strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('/'));
     let (token, name) = path.and_then(|path| path.split_once('/')).unwrap_or_default();
-    let grant = grants.find(token).await.map_err(Absent::into_pull_error)?;
+    let grant = wave.grants().find(token).await.map_err(Absent::into_pull_error)?;
     let repository = grant.image.repository();
     if name != repository.as_str() {
         return Err(Error::name_unknown("the container token is for another repository"));
@@ -113,9 +113,15 @@ async fn resolve(grants: &Grants, mut request: Request, asked: &Repository) -> R
     if let Some(mapped) = request.operation_mut().repository_mut() {
         *mapped = repository.clone();
     }
+    let agent = request.extensions().get().cloned();
+    let source = wave.content(&grant, agent).await?;
+    let registry = grant.image.registry().clone();
     let extensions = request.extensions_mut();
-    extensions.insert(Origin::new(grant.image.registry().clone()));
-    extensions.insert(grant.rewrite());
+    if let Some(credential) = wave.credential_of(&grant, token).await? {
+        extensions.insert(credential);
+    }
+    extensions.insert(Origin::new(registry));
+    extensions.insert(grant.rewrite(source));
     Ok(request)
 }
 

@@ -101,6 +101,11 @@ pub(super) fn base64(name: &str, encoded: &str) -> Result<Vec<u8>, Error> {
     })
 }
 
+/// The UTF-8 text that is in a base64 text.
+pub(super) fn base64_text(name: &str, encoded: &str) -> Result<String, Error> {
+    String::from_utf8(base64(name, encoded)?).map_err(|_| invalid(format!("`{name}` is no text in UTF-8")))
+}
+
 fn uri(name: &str, location: &str, max: usize) -> Result<Uri, Error> {
     // An address may be signed: it isn't shown with its query.
     let shown = || shortened(location.split(['?', '#']).next().unwrap_or_default());

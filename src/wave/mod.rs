@@ -34,28 +34,54 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # The API
+//!
+//! | path | what it is |
+//! |---|---|
+//! | `POST /container-token`, `POST /v1alpha2/container` | asks for an image: see below |
+//! | `GET`, `DELETE /container-token/{token}` | what a token is for; revokes it |
+//! | `GET /v1alpha2/container/{id}`, `…/status` | what was asked for, and how far it is |
+//! | `GET /v1alpha1/builds/{id}`, `…/status`, `…/logs`, `…/condalock` | a build; `logs?follow=true` is read to its end |
+//! | `POST /validate-creds`, `POST /v1alpha2/validate-creds` | whether a user name and a password open a registry |
+//! | `POST /pairing` | a platform gets the key that it encrypts credentials with (feature `platform`) |
+//! | `GET /service-info` | the version |
+//!
+//! A request names a `containerImage`, or brings what one is built of: a `containerFile`, a `condaFile`, a `spackFile`, or
+//! `packages`. Builds, and `freeze`, need a [`Building`](WaveBuilder::building) (feature `build`). A `towerAccessToken`
+//! stands for credentials that a [platform](WaveBuilder::trusted_platforms) keeps (feature `platform`).
+//!
 //! # What isn't there
 //!
-//! What needs a builder (`containerFile`, `condaFile`, `spackFile`) and `freeze` get a 501. Credentials of the platform
-//! (`towerAccessToken` and its kin) are accepted, since clients that have some send them with every request, and not
-//! used: images are looked up with the credentials of the service itself, and an error says so.
+//! `mirror`, `scanMode`, `format`, `buildContext`, `containerIncludes`, `dryRun`, packages of CRAN, and the paths of
+//! inspections, mirrors and scans get a 501 that says so. `nameStrategy` is taken and means nothing: the tag of what is
+//! made is a digest of what it is made of.
 
 mod builder;
+#[cfg(feature = "build")]
+mod building;
+mod caller;
 mod endpoints;
 mod grant;
 mod grants;
 mod images;
 mod layers;
 mod limits;
+mod noted;
+mod plan_record;
 #[cfg(feature = "platform")]
 pub mod platform;
+mod pulls;
 mod request;
+mod service;
 mod settings;
 mod submission;
 mod token;
 
-pub use self::builder::{Wave, WaveBuilder};
+pub use self::builder::WaveBuilder;
+#[cfg(feature = "build")]
+pub use self::building::Building;
 pub use self::endpoints::{Endpoints, EndpointsFuture, EndpointsLayer};
 pub use self::images::{Images, ImagesLayer};
 pub use self::limits::Limits;
+pub use self::service::Wave;
 pub use self::settings::{Action, HttpLayers};

@@ -4,9 +4,14 @@ use std::time::Duration;
 
 use http::request::Parts;
 
+#[cfg(feature = "build")]
+use super::building::Made;
 use super::limits::Limits;
+#[cfg(feature = "platform")]
+use super::platform::Platforms;
+use crate::layer::limit::Limiter;
 use crate::rt::Clock;
-use crate::spec::name::Host;
+use crate::spec::name::{Host, ImageName};
 use crate::spec::platform::Platform;
 
 /// What is done with a layer whose `location` is an http or https address.
@@ -32,6 +37,8 @@ pub enum Action {
     Describe,
     /// `DELETE /container-token/{token}`.
     Revoke,
+    /// `GET /v1alpha1/builds/{id}` and what is below it, `GET /v1alpha2/container/{id}` and its status.
+    Watch,
 }
 
 /// Who may do what, as the embedder decides.
@@ -39,6 +46,8 @@ pub(super) type Authorize = Arc<dyn Fn(&Parts, Action) -> bool + Send + Sync>;
 
 /// What a [`Wave`](super::Wave) was built with.
 pub(super) struct Settings {
+    /// Where clients reach this service, without a slash at the end.
+    pub(super) server_url: String,
     /// What `targetImage` starts with.
     pub(super) authority: Host,
     pub(super) lifetime: Duration,
@@ -52,6 +61,26 @@ pub(super) struct Settings {
     pub(super) version: String,
     pub(super) commit: Option<String>,
     pub(super) clock: Clock,
+    pub(super) anonymous: bool,
+    pub(super) submissions: Option<Limiter>,
+    #[cfg(feature = "build")]
+    pub(super) orders: Option<Limiter>,
+    #[cfg(feature = "build")]
+    pub(super) made: Option<Made>,
+    #[cfg(feature = "platform")]
+    pub(super) trusted_platforms: Option<Platforms>,
+}
+
+impl Settings {
+    /// Whether an image is one that this service keeps itself.
+    pub(super) fn is_kept_here(&self, image: &ImageName) -> bool {
+        #[cfg(feature = "build")]
+        if let Some(made) = &self.made {
+            return made.is_own(image);
+        }
+        let _ = image;
+        false
+    }
 }
 
 impl fmt::Debug for Settings {

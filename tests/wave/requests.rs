@@ -186,7 +186,7 @@ async fn texts_over_their_limits_are_refused() {
     service
         .post(format!(r#"{{"containerFile":"{fits}"}}"#))
         .await
-        .assert_failure(501, "this service doesn't build images yet: it takes a `containerImage` only");
+        .assert_failure(501, "this service builds no images: it takes a `containerImage` only");
     for (field, bytes, characters, max) in [
         ("containerFile", 7503, 10_004, 10_000),
         ("condaFile", 37_503, 50_004, 50_000),
@@ -236,7 +236,7 @@ async fn a_request_that_breaks_off_is_the_clients_fault() {
 #[tokio::test]
 async fn what_needs_a_builder_is_a_501() {
     let service = Service::new();
-    let build = "this service doesn't build images yet: it takes a `containerImage` only";
+    let build = "this service builds no images: it takes a `containerImage` only";
     for (body, message) in [
         (r#"{"containerFile":"RlJPTSBh"}"#, build),
         (r#"{"condaFile":"RlJPTSBh"}"#, build),
@@ -244,7 +244,7 @@ async fn what_needs_a_builder_is_a_501() {
         (r#"{"containerFile":"RlJPTSBh","condaFile":"RlJPTSBh","buildRepository":"quay.io/a/b"}"#, build),
         (
             r#"{"containerImage":"a","freeze":true,"buildRepository":"quay.io/a/b"}"#,
-            "this service doesn't freeze images yet: leave `freeze` out",
+            "this service freezes no images: leave `freeze` out",
         ),
     ] {
         service.post(body).await.assert_failure(501, message);

@@ -99,7 +99,9 @@ impl<R: Registry> Service<Request> for Router<R> {
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        if let Operation::Ping(_) = request.operation() {
+        // A ping means this service, unless a layer of ours asks another registry.
+        if matches!(request.operation(), Operation::Ping(_)) && request.extensions().get::<Origin>().is_none()
+        {
             return Box::pin(std::future::ready(Ok(Response::from(Pong::new()).erase())));
         }
         let routed = match self.route(&mut request) {

@@ -6,14 +6,22 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use tower_service::Service;
 
-use super::answer::{self, Description, ServiceInfo};
+use super::answer::{self, ServiceInfo};
+#[cfg(feature = "build")]
+use super::builds::{self, View};
+use super::credential::check_credential;
+use super::description::Description;
 use super::future::EndpointsFuture;
-use super::submit::submit;
+use super::requests;
+use super::submit::{Form, submit};
 use crate::body::Body;
 use crate::error::{BoxError, Error};
 use crate::operation::BoxRegistry;
 use crate::wave::Wave;
 use crate::wave::grants::Absent;
+#[cfg(feature = "platform")]
+use crate::wave::platform::Platforms;
+use crate::wave::request::not_here;
 use crate::wave::settings::Action;
 
 /// The service of an [`EndpointsLayer`](super::EndpointsLayer).
@@ -70,20 +78,54 @@ where
 
 /// One of the paths of the API.
 enum Endpoint {
-    Submission,
+    Submission(Form),
     Token(String),
+    Request(String),
+    RequestStatus(String),
     ServiceInfo,
+    CredentialCheck,
+    #[cfg(feature = "build")]
+    Build(String, View),
+    #[cfg(feature = "platform")]
+    Pairing,
+    /// What Wave has and this service doesn't, by what it is for.
+    Absent(&'static str),
 }
 
 impl Endpoint {
     fn of(path: &str) -> Option<Self> {
+        if let Some(token) = path.strip_prefix("/container-token/") {
+            return Some(Self::Token(token.to_owned()));
+        }
+        if let Some(rest) = path.strip_prefix("/v1alpha2/container/") {
+            return Some(match rest.strip_suffix("/status") {
+                Some(id) => Self::RequestStatus(id.to_owned()),
+                None => Self::Request(rest.to_owned()),
+            });
+        }
+        if let Some(rest) = path.strip_prefix("/v1alpha1/builds/") {
+            #[cfg(feature = "build")]
+            return Some(View::of(rest).map_or(Self::Absent("builds"), |(id, view)| Self::Build(id, view)));
+            #[cfg(not(feature = "build"))]
+            return Some(Self::Absent(if rest.is_empty() { "builds" } else { "this build" }));
+        }
+        if path.starts_with("/v1alpha1/mirrors/") {
+            return Some(Self::Absent("mirrors"));
+        }
+        if path.starts_with("/v1alpha1/scans/") {
+            return Some(Self::Absent("scans"));
+        }
         match path {
-            "/container-token" => Some(Self::Submission),
+            "/container-token" => Some(Self::Submission(Form::Token)),
+            "/v1alpha2/container" => Some(Self::Submission(Form::Container)),
             "/service-info" => Some(Self::ServiceInfo),
-            _ => {
-                let token = path.strip_prefix("/container-token/")?;
-                Some(Self::Token(token.to_owned()))
+            "/validate-creds" | "/v1alpha1/validate-creds" | "/v1alpha2/validate-creds" => {
+                Some(Self::CredentialCheck)
             }
+            "/v1alpha1/inspect" => Some(Self::Absent("inspections")),
+            #[cfg(feature = "platform")]
+            "/pairing" => Some(Self::Pairing),
+            _ => None,
         }
     }
 
@@ -94,28 +136,58 @@ impl Endpoint {
         parts: Parts,
         body: Body,
     ) -> Result<Response<Body>, Error> {
-        match (self, &parts.method) {
-            (Self::Submission, &Method::POST) => Box::pin(submit(wave, images, parts, body)).await,
-            (Self::Submission, _) => Ok(answer::wrong_method("POST")),
-            (Self::ServiceInfo, &Method::GET | &Method::HEAD) => {
-                let settings = wave.settings();
-                Ok(answer::json(&ServiceInfo::new(&settings.version, settings.commit.as_deref())))
-            }
-            (Self::ServiceInfo, _) => Ok(answer::wrong_method("GET, HEAD")),
-            (Self::Token(token), &Method::GET | &Method::HEAD) => {
-                allow(wave, &parts, Action::Describe)?;
-                let grant = wave.grants().find(&token).await.map_err(absent)?;
-                Ok(answer::json(&Description::new(&token, &grant, &wave.settings().authority)))
-            }
-            (Self::Token(token), &Method::DELETE) => {
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        let posts = parts.method == Method::POST;
+        match self {
+            Self::Submission(form) if posts => Box::pin(submit(wave, images, parts, body, form)).await,
+            Self::CredentialCheck if posts => Box::pin(check_credential(wave, images, parts, body)).await,
+            Self::Submission(_) | Self::CredentialCheck => Ok(answer::wrong_method("POST")),
+            #[cfg(feature = "platform")]
+            Self::Pairing if posts => pair(wave, body).await,
+            #[cfg(feature = "platform")]
+            Self::Pairing => Ok(answer::wrong_method("POST")),
+            Self::Absent(what) => Err(not_here(format!("this service has no {what}"))),
+            Self::Token(token) if parts.method == Method::DELETE => {
                 allow(wave, &parts, Action::Revoke)?;
                 wave.grants().revoke(&token).await.map_err(absent)?;
                 tracing::debug!("a container token was revoked");
                 Ok(answer::empty())
             }
-            (Self::Token(_), _) => Ok(answer::wrong_method("GET, HEAD, DELETE")),
+            Self::Token(_) if !reads => Ok(answer::wrong_method("GET, HEAD, DELETE")),
+            _ if !reads => Ok(answer::wrong_method("GET, HEAD")),
+            Self::ServiceInfo => {
+                let settings = wave.settings();
+                Ok(answer::json(&ServiceInfo::new(&settings.version, settings.commit.as_deref())))
+            }
+            Self::Token(token) => {
+                allow(wave, &parts, Action::Describe)?;
+                let grant = wave.grants().find(&token).await.map_err(absent)?;
+                Ok(answer::json(&Description::new(&token, &grant, &wave.settings().authority)))
+            }
+            Self::Request(id) => {
+                allow(wave, &parts, Action::Watch)?;
+                Ok(answer::json(&requests::described(wave, &id).await?))
+            }
+            Self::RequestStatus(id) => {
+                allow(wave, &parts, Action::Watch)?;
+                Ok(answer::json(&requests::status(wave, &id).await?))
+            }
+            #[cfg(feature = "build")]
+            Self::Build(id, view) => {
+                allow(wave, &parts, Action::Watch)?;
+                builds::answer(wave, &id, view, parts.uri.query()).await
+            }
         }
     }
+}
+
+#[cfg(feature = "platform")]
+async fn pair(wave: &Wave, body: Body) -> Result<Response<Body>, Error> {
+    let platforms = wave.settings().trusted_platforms.as_ref();
+    let platforms = platforms.ok_or_else(|| not_here("this service takes credentials from no platform"))?;
+    let max = Platforms::MAX_PAIRING_REQUEST;
+    let body = body.limited(max as u64, "request").read(max).await?;
+    Ok(answer::json(&platforms.pair(&body).await?))
 }
 
 fn allow(wave: &Wave, parts: &Parts, action: Action) -> Result<(), Error> {
@@ -125,6 +197,7 @@ fn allow(wave: &Wave, parts: &Parts, action: Action) -> Result<(), Error> {
     Err(Error::denied(match action {
         Action::Describe => "this service doesn't let you see what a container token is for",
         Action::Revoke => "this service doesn't let you revoke container tokens",
+        Action::Watch => "this service doesn't let you see builds and requests",
     }))
 }
 

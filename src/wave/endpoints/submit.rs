@@ -7,48 +7,151 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Extensions, Response, StatusCode};
 
-use super::answer::{self, Submitted};
+use super::answer;
+use super::submitted::Submitted;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::layer::rewrite::{DerivedFrom, Plan, Rewrite};
 use crate::operation::{BoxRegistry, GetManifest, Origin, Registry as _, Request};
 use crate::rt::blocking;
 use crate::spec::digest::Digest;
-use crate::spec::name::Repository;
+use crate::spec::name::{ImageName, Repository};
 use crate::wave::Wave;
-use crate::wave::grant::{self, Grant};
+use crate::wave::caller::Caller;
+use crate::wave::grant::{self, Content, Grant};
 use crate::wave::images::PREFIX;
 use crate::wave::request::invalid;
-use crate::wave::submission::Submission;
+#[cfg(not(feature = "build"))]
+use crate::wave::request::not_here;
+use crate::wave::submission::{Source, Submission};
 use crate::wave::token::Token;
 
-/// Answers a submission: reads it, finds the image, and issues a token.
+/// Which of the API's forms a request came in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `/container-token`.
+    Token,
+    /// `/v1alpha2/container`, which also names the request in its answer.
+    Container,
+}
+
+/// Answers a submission: reads it, finds the image, or has it made, and issues a token.
 pub(super) async fn submit(
     wave: &Wave,
     images: &BoxRegistry,
     parts: Parts,
     body: Body,
+    form: Form,
 ) -> Result<Response<Body>, Error> {
-    let submission = read(wave, body).await?;
     let settings = wave.settings();
-    check_length(submission.image.repository())?;
+    if let Some(limiter) = &settings.submissions {
+        limiter.check(&parts.extensions)?;
+    }
+    let submission = read(wave, body).await?;
+    let caller = Caller::of(wave, &parts.extensions, &submission).await?;
     let plan = Arc::new(grant::plan(&submission, settings)?);
-    let (source, derived) = resolve(images, parts.extensions, &submission, &plan).await?;
-    let expires = whole_seconds(settings.clock.now().checked_add(settings.lifetime))?;
-    let token = Token::generate(expires)?;
-    let grant = Grant {
-        image: submission.image,
-        source,
-        derived,
-        plan,
-        expires: token.expires(),
-        timestamp: submission.timestamp,
-        fingerprint: submission.fingerprint,
+    let work = Work { wave, images, caller, plan, facts: parts.extensions };
+    let mut submitted = match &submission.source {
+        Source::Image(image) if !submission.freeze => {
+            let image = image.clone();
+            let (source, derived) = work.resolve(&submission, &image).await?;
+            work.grant(submission, image, Content::Image { source, derived }).await?
+        }
+        #[cfg(feature = "build")]
+        Source::Image(_) | Source::Recipe(_) => work.make(submission).await?,
+        #[cfg(not(feature = "build"))]
+        Source::Image(_) => return Err(not_here(NO_FREEZING)),
+        #[cfg(not(feature = "build"))]
+        Source::Recipe(_) => return Err(not_here(NO_BUILDING)),
     };
-    let response = answer::json(&Submitted::new(token.expose(), &grant, &settings.authority));
-    tracing::debug!(image = %grant.image, %source, %derived, "a container token was issued");
-    wave.grants().issue(&token, grant).await?;
-    Ok(response)
+    if form == Form::Container {
+        submitted.request_id = Some(wave.note(&submitted).await?);
+    }
+    Ok(answer::json(&submitted))
+}
+
+/// What the answer to a submission is made of.
+pub(super) struct Work<'a> {
+    pub(super) wave: &'a Wave,
+    pub(super) images: &'a BoxRegistry,
+    pub(super) caller: Caller,
+    pub(super) plan: Arc<Plan>,
+    /// Of the HTTP request.
+    pub(super) facts: Extensions,
+}
+
+impl Work<'_> {
+    /// Issues a token for an image.
+    pub(super) async fn grant(
+        &self,
+        submission: Submission,
+        image: ImageName,
+        content: Content,
+    ) -> Result<Submitted, Error> {
+        check_length(image.repository())?;
+        let settings = self.wave.settings();
+        let expires = whole_seconds(settings.clock.now().checked_add(settings.lifetime))?;
+        let token = Token::generate(expires)?;
+        let grant = Grant {
+            image,
+            content,
+            plan: Arc::clone(&self.plan),
+            expires: token.expires(),
+            timestamp: submission.timestamp,
+            fingerprint: submission.fingerprint,
+            access: self.caller.seal(&token)?,
+        };
+        let submitted = Submitted::granted(token.expose(), &grant, &settings.authority);
+        tracing::debug!(image = %grant.image, content = ?grant.content, "a container token was issued");
+        self.wave.grants().issue(&token, grant).await?;
+        Ok(submitted)
+    }
+
+    /// The image has to be there, and what it is now is what the token will be for.
+    pub(super) async fn resolve(
+        &self,
+        submission: &Submission,
+        image: &ImageName,
+    ) -> Result<(Digest, Digest), Error> {
+        check_length(image.repository())?;
+        let operation = GetManifest::head(image.repository().clone(), image.reference());
+        let mut request = Request::from_parts(operation, self.facts.clone());
+        request.extensions_mut().insert(Origin::new(image.registry().clone()));
+        request.extensions_mut().insert(Rewrite::new(Arc::clone(&self.plan)).resolving());
+        if let Some(credential) = self.caller.credential(self.wave, image).await? {
+            request.extensions_mut().insert(credential);
+        }
+        let explain = |error| self.explain(error, submission, image);
+        let response = self.images.send(request).await.map_err(explain)?;
+        let source = response.extensions().get::<DerivedFrom>().map(|from| from.source);
+        let derived = response.into_reply().full()?.digest;
+        match source {
+            Some(source) => Ok((source, derived)),
+            None if self.plan.is_empty() => Ok((derived, derived)),
+            None => Err(Error::internal("the image stack has no rewrite layer that is told by extension")),
+        }
+    }
+
+    /// What is wrong with the image is wrong with the request; what is wrong with its registry is not.
+    fn explain(&self, error: Error, submission: &Submission, image: &ImageName) -> Error {
+        let kind = error.kind();
+        let refused = matches!(kind, ErrorKind::Unauthorized | ErrorKind::Denied | ErrorKind::NotFound);
+        // Registries say "not found" and "denied" as they please to who may not see an image.
+        let hint = if refused && submission.platform.is_some() && !self.caller.is_known_to_a_platform() {
+            " (this service doesn't use the credentials behind `towerAccessToken`)"
+        } else {
+            ""
+        };
+        let error =
+            error.context(format_args!("`containerImage`: the image `{image}` can't be served{hint}"));
+        match kind {
+            ErrorKind::Invalid | ErrorKind::TooLarge | ErrorKind::Unsupported => {
+                error.with_status(StatusCode::BAD_REQUEST)
+            }
+            _ if refused => error.with_status(StatusCode::BAD_REQUEST),
+            _ => error,
+        }
+    }
 }
 
 /// Reads and checks the request: on a thread of its own where that may take more than a moment.
@@ -71,49 +174,6 @@ fn mentions_layers(body: &Bytes) -> bool {
     body.windows(KEY.len()).any(|window| window == KEY)
 }
 
-/// The image has to be there, and what it is now is what the token will be for.
-async fn resolve(
-    images: &BoxRegistry,
-    extensions: Extensions,
-    submission: &Submission,
-    plan: &Arc<Plan>,
-) -> Result<(Digest, Digest), Error> {
-    let image = &submission.image;
-    let operation = GetManifest::head(image.repository().clone(), image.reference());
-    let mut request = Request::from_parts(operation, extensions);
-    request.extensions_mut().insert(Origin::new(image.registry().clone()));
-    request.extensions_mut().insert(Rewrite::new(Arc::clone(plan)).resolving());
-    let response = images.send(request).await.map_err(|error| explain(error, submission))?;
-    let source = response.extensions().get::<DerivedFrom>().map(|from| from.source);
-    let derived = response.into_reply().full()?.digest;
-    match source {
-        Some(source) => Ok((source, derived)),
-        None if plan.is_empty() => Ok((derived, derived)),
-        None => Err(Error::internal("the image stack has no rewrite layer that is told by extension")),
-    }
-}
-
-/// What is wrong with the image is wrong with the request; what is wrong with its registry is not.
-fn explain(error: Error, submission: &Submission) -> Error {
-    let kind = error.kind();
-    let refused = matches!(kind, ErrorKind::Unauthorized | ErrorKind::Denied | ErrorKind::NotFound);
-    // Registries say "not found" and "denied" as they please to who may not see an image.
-    let hint = if refused && submission.has_platform_credentials {
-        " (this service doesn't use the credentials behind `towerAccessToken`)"
-    } else {
-        ""
-    };
-    let image = &submission.image;
-    let error = error.context(format_args!("`containerImage`: the image `{image}` can't be served{hint}"));
-    match kind {
-        ErrorKind::Invalid | ErrorKind::TooLarge | ErrorKind::Unsupported => {
-            error.with_status(StatusCode::BAD_REQUEST)
-        }
-        _ if refused => error.with_status(StatusCode::BAD_REQUEST),
-        _ => error,
-    }
-}
-
 /// The name that clients will pull by has to fit into what a name may be.
 fn check_length(repository: &Repository) -> Result<(), Error> {
     let max = Repository::MAX_LEN - PREFIX.len() - Token::TEXT_LENGTH - 2;
@@ -134,3 +194,7 @@ fn whole_seconds(time: Option<SystemTime>) -> Result<SystemTime, Error> {
 
 /// What is read at once. Without a layer, whose content would be inflated, that takes microseconds.
 const SMALL_REQUEST: usize = 16 * 1024;
+
+/// What is said where no image can be made.
+pub(super) const NO_BUILDING: &str = "this service builds no images: it takes a `containerImage` only";
+pub(super) const NO_FREEZING: &str = "this service freezes no images: leave `freeze` out";

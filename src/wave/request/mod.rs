@@ -3,15 +3,18 @@
 //! Each member is read by itself, so that an error names it. Unknown members are ignored, `null` and an empty text
 //! count as absent.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
+mod member;
+mod packages;
 
-use serde::de::{Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::error::{Error, ErrorCode};
+pub(super) use self::member::invalid;
+use self::member::{list, member, object, secret, size, text, told};
+pub(super) use self::packages::Packages;
+use crate::error::Error;
 use crate::secret::Secret;
 use crate::spec::json;
 
@@ -30,7 +33,11 @@ pub(super) struct ContainerRequest<'a> {
     pub(super) fingerprint: Option<Cow<'a, str>>,
     pub(super) freeze: bool,
     pub(super) tower_access_token: Option<Secret>,
+    pub(super) tower_refresh_token: Option<Secret>,
     pub(super) tower_endpoint: Option<Cow<'a, str>>,
+    pub(super) tower_workspace_id: Option<u64>,
+    /// Of `/v1alpha2/container`.
+    pub(super) packages: Option<Packages>,
 }
 
 /// `containerConfig`.
@@ -85,6 +92,20 @@ struct Members<'a> {
     tower_endpoint: Option<&'a RawValue>,
     #[serde(borrow, default)]
     tower_workspace_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    packages: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    mirror: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    scan_mode: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    format: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    build_context: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    container_includes: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    dry_run: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -138,12 +159,45 @@ impl<'a> ContainerRequest<'a> {
             fingerprint: text("fingerprint", members.fingerprint)?,
             freeze: member("freeze", members.freeze)?.unwrap_or_default(),
             tower_access_token: secret("towerAccessToken", members.tower_access_token)?,
+            tower_refresh_token: secret("towerRefreshToken", members.tower_refresh_token)?,
             tower_endpoint: text("towerEndpoint", members.tower_endpoint)?,
+            tower_workspace_id: member("towerWorkspaceId", members.tower_workspace_id)?,
+            packages: packages::read(members.packages)?,
         };
-        secret("towerRefreshToken", members.tower_refresh_token)?;
-        member::<u64>("towerWorkspaceId", members.tower_workspace_id)?;
+        members.refuse_others()?;
         Ok(request)
     }
+}
+
+impl Members<'_> {
+    /// What would change the image or what is done with it, and isn't there: left out, the answer would be another
+    /// image than the one that was asked for.
+    fn refuse_others(&self) -> Result<(), Error> {
+        let asks = |name, raw| member::<bool>(name, raw).map(Option::unwrap_or_default);
+        let mode = text("scanMode", self.scan_mode)?;
+        let format = text("format", self.format)?;
+        let includes: Vec<&RawValue> = list("containerIncludes", self.container_includes)?;
+        for (name, asked) in [
+            ("mirror", asks("mirror", self.mirror)?),
+            ("scanMode", mode.is_some_and(|mode| mode != "none")),
+            ("format", format.is_some_and(|format| format != "docker")),
+            ("buildContext", self.build_context.is_some_and(|raw| raw.get() != "null")),
+            ("containerIncludes", !includes.is_empty()),
+            ("dryRun", asks("dryRun", self.dry_run)?),
+        ] {
+            if asked {
+                return Err(not_here(format!(
+                    "this service doesn't do what `{name}` asks for: leave it out"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A `501`: for what the API has and this service doesn't.
+pub(super) fn not_here(message: impl Into<String>) -> Error {
+    Error::unsupported(message).with_status(http::StatusCode::NOT_IMPLEMENTED)
 }
 
 fn config<'a>(raw: Option<&'a RawValue>, max_layers: usize) -> Result<ContainerConfig<'a>, Error> {
@@ -184,102 +238,3 @@ fn layer<'a>(index: usize, raw: Option<&'a RawValue>) -> Result<ContainerLayer<'
 pub(super) fn layer_field(index: usize, field: &str) -> String {
     format!("containerConfig.layers[{index}]{field}")
 }
-
-/// A size: documented as a text, sent as a number.
-fn size(name: &str, raw: Option<&RawValue>) -> Result<Option<u64>, Error> {
-    let Some(raw) = raw else { return Ok(None) };
-    let written = raw.get();
-    if written == r#""""# {
-        return Ok(None);
-    }
-    let digits = written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(written);
-    match digits.parse() {
-        Ok(size) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Some(size)),
-        _ => Err(invalid(format!("`{name}` is no size in bytes: {}", cut(written)))),
-    }
-}
-
-fn text<'a>(name: &str, raw: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Error> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-    let text = member::<Text<'a>>(name, raw)?;
-    Ok(text.map(|Text(text)| text).filter(|text| !text.is_empty()))
-}
-
-/// A member whose value isn't shown, whatever it is.
-fn secret(name: &str, raw: Option<&RawValue>) -> Result<Option<Secret>, Error> {
-    let Some(raw) = raw else { return Ok(None) };
-    let secret: Secret =
-        serde_json::from_str(raw.get()).map_err(|_| invalid(format!("`{name}` is no text")))?;
-    Ok(Some(secret).filter(|secret| !secret.is_empty()))
-}
-
-/// A list of at most [`MAX_ENTRIES`] values: many short ones take more memory than their text.
-fn list<'a, T: Deserialize<'a>>(name: &str, raw: Option<&'a RawValue>) -> Result<Vec<T>, Error> {
-    Ok(member::<List<T>>(name, raw)?.map(|List(values)| values).unwrap_or_default())
-}
-
-struct List<T>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ListVisitor(PhantomData))
-    }
-}
-
-struct ListVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
-    type Value = List<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<T>, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = seq.next_element()? {
-            if values.len() == MAX_ENTRIES {
-                return Err(A::Error::custom(format_args!("more than {MAX_ENTRIES} entries")));
-            }
-            values.push(value);
-        }
-        Ok(List(values))
-    }
-}
-
-fn object<'a, T: Deserialize<'a>>(name: &str, raw: Option<&'a RawValue>) -> Result<Option<T>, Error> {
-    if raw.is_some_and(|raw| !raw.get().starts_with('{')) {
-        return Err(invalid(format!("`{name}` is no object")));
-    }
-    member(name, raw)
-}
-
-fn member<'a, T: Deserialize<'a>>(name: &str, raw: Option<&'a RawValue>) -> Result<Option<T>, Error> {
-    let Some(raw) = raw else { return Ok(None) };
-    let value = serde_json::from_str(raw.get());
-    value.map(Some).map_err(|error| invalid(format!("`{name}`: {}", told(&error))))
-}
-
-/// What serde says, without the place, which counts from the start of the member, and not all of a long value.
-fn told(error: &serde_json::Error) -> String {
-    let error = error.to_string();
-    cut(error.rsplit_once(" at line ").map_or(error.as_str(), |(told, _)| told))
-}
-
-fn cut(text: &str) -> String {
-    const MAX: usize = 160;
-    let mut short: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX).collect();
-    if text.chars().nth(MAX).is_some() {
-        short.push('…');
-    }
-    short
-}
-
-pub(super) fn invalid(message: impl Into<String>) -> Error {
-    Error::invalid(ErrorCode::ManifestInvalid, message)
-}
-
-/// The most entries of one list of a request.
-const MAX_ENTRIES: usize = 4096;
