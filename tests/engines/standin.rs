@@ -36,7 +36,7 @@ impl Stage {
         let path = directory.path().join("engine");
         let record = directory.path().join("record");
         std::fs::write(&path, format!("#!/bin/sh\nR={}\n{script}\n", record.display())).unwrap();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         Self { directory, tasks: Tasks::new() }
     }
 
