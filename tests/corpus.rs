@@ -10,6 +10,9 @@ use std::path::Path;
 
 #[path = "../fuzz/targets/challenge.rs"]
 mod challenge;
+#[cfg(feature = "build")]
+#[path = "../fuzz/targets/container_file.rs"]
+mod container_file;
 #[cfg(feature = "wave")]
 #[path = "../fuzz/targets/container_token.rs"]
 mod container_token;
@@ -46,6 +49,12 @@ fn replay(name: &str, target: fn(&[u8])) {
 #[test]
 fn challenge() {
     replay("challenge", challenge::run);
+}
+
+#[cfg(feature = "build")]
+#[test]
+fn container_file() {
+    replay("container_file", container_file::run);
 }
 
 #[cfg(feature = "wave")]

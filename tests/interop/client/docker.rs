@@ -112,12 +112,14 @@ impl Docker {
         self.run(built.trim(), "cat /told")
     }
 
+    /// Where the engine listens, as `--host` takes it.
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.room.join("docker.sock").display())
+    }
+
     fn docker(&self) -> Command {
         let mut command = self.room.command("docker");
-        command
-            .arg("--host")
-            .arg(format!("unix://{}", self.room.join("docker.sock").display()))
-            .env("DOCKER_CONFIG", self.room.directory("docker-config"));
+        command.arg("--host").arg(self.host()).env("DOCKER_CONFIG", self.room.directory("docker-config"));
         command
     }
 }
