@@ -22,6 +22,10 @@ use crate::spec::name::Repository;
 /// How long giving an upload up may take.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long the source may send nothing in the middle of a blob: less than a destination waits, so that it isn't the one
+/// who seems to be at fault.
+const IDLE: Duration = Duration::from_secs(45);
+
 /// What became of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -145,7 +149,7 @@ impl<'a> Carrier<'a> {
         request.extensions_mut().insert(WithoutVerification::new());
         let blob_there = self.from.send_request(request).await?;
         match blob_there.content {
-            BlobContent::Whole(body) => body.verified(digest, Some(blob.size())),
+            BlobContent::Whole(body) => body.idle_timeout(IDLE).verified(digest, Some(blob.size())),
             BlobContent::Redirect(_) => {
                 Err(Error::unsupported("it is kept elsewhere, and nothing here goes there"))
             }

@@ -39,11 +39,12 @@ pub(super) fn content(asked: &GetBlob, media_type: MediaType, content: &Bytes) -
 }
 
 /// An injected layer, from wherever it is. Whole content is verified on its way; parts of what isn't in memory can't
-/// be.
+/// be. One that is to be redirected to is fetched for a caller who reads it itself.
 pub(super) async fn layer(
     asked: &GetBlob,
     layer: &InjectedLayer,
     http: Option<&Http>,
+    reads_itself: bool,
 ) -> Result<Blob, Error> {
     let (digest, size) = (*layer.digest(), layer.size());
     let answer = match (wanted(asked, size)?, layer.source()) {
@@ -61,8 +62,10 @@ pub(super) async fn layer(
             }
             BlobContent::Parts(parts)
         }
-        (_, LayerSource::Http { uri, mode: HttpMode::Redirect }) => BlobContent::Redirect(uri.clone()),
-        (wanted, LayerSource::Http { uri, mode: HttpMode::Stream }) => {
+        (_, LayerSource::Http { uri, mode: HttpMode::Redirect }) if !reads_itself => {
+            BlobContent::Redirect(uri.clone())
+        }
+        (wanted, LayerSource::Http { uri, .. }) => {
             let http = http.ok_or_else(|| {
                 Error::internal(format!("the layer {digest} is kept elsewhere, and nothing here goes there"))
             })?;

@@ -10,7 +10,7 @@ use super::upstream::Upstream;
 use crate::error::Error;
 use crate::operation::{
     BlobContent, BoxRegistry, Conditional, GetBlob, GetManifest, ListReferrers, ListTags, Manifest,
-    Operation, Referrers, Registry as _, Reply, Request, Response, Tags, Verified,
+    Operation, Referrers, Registry as _, Reply, Request, Response, Tags, Verified, WithoutRedirect,
 };
 use crate::spec::digest::Digest;
 use crate::spec::name::{Reference, Repository};
@@ -228,7 +228,8 @@ impl Session {
             Part::Injected | Part::Source => {
                 let layer = self.rewrite.plan().layer(&asked.digest);
                 let layer = layer.ok_or_else(|| Error::internal("a derived image has a layer of no plan"))?;
-                serve::layer(asked, layer, self.shared.http.as_ref()).await?
+                let reads_itself = self.facts.extensions().get::<WithoutRedirect>().is_some();
+                serve::layer(asked, layer, self.shared.http.as_ref(), reads_itself).await?
             }
         };
         let is_verified = matches!(blob.content, BlobContent::Whole(_));
