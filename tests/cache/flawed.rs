@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tower_oci::error::Error;
@@ -27,6 +28,8 @@ pub(crate) enum Flaw {
     Unreadable(usize),
     /// What is kept can't be opened.
     Get,
+    /// It takes a second to tell what it has found.
+    Stat,
 }
 
 /// Blobs in memory, with a flaw.
@@ -56,7 +59,13 @@ fn broken(what: &str) -> Error {
 
 impl BlobStore for Flawed {
     fn stat(&self, digest: Digest) -> BoxFuture<'_, Result<Option<u64>, Error>> {
-        self.blobs.stat(digest)
+        Box::pin(async move {
+            let found = self.blobs.stat(digest).await;
+            if self.flaw() == Flaw::Stat {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            found
+        })
     }
 
     fn get(

@@ -13,11 +13,12 @@ use tower::{Layer as _, service_fn};
 use tower_oci::body::Body;
 use tower_oci::error::Error;
 use tower_oci::layer::cache::{Abandoned, CacheLayer};
-use tower_oci::operation::{Blob, Request, Response};
+use tower_oci::operation::{Blob, BlobContent, Request, Response};
 use tower_oci::rt::Tasks;
 use tower_oci::spec::digest::Digest;
 use tower_oci::store::blobs::{BlobStore as _, DiskBlobs, MemoryBlobs};
 
+use crate::flawed::{Flaw, Flawed};
 use crate::origin::*;
 
 struct Scene {
@@ -281,4 +282,22 @@ async fn a_storm_leaves_nothing_behind() {
         }
     }
     assert_eq!(store.fsck().await.unwrap().damaged.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_being_looked_up_for_several_ranges_is_not_evicted() {
+    let (blob, other) = (content(300_000), content(300_001));
+    let (digest, origin) = (Digest::sha256(&blob), Origin::new([blob.clone(), other.clone()]));
+    let store = Flawed::new(Flaw::None);
+    let cache = origin.cached(&CacheLayer::new(store.clone()).max_size(400_000));
+    read(&cache, whole(digest)).await.unwrap();
+    settle().await;
+    store.set(Flaw::Stat);
+    let parts = ask(&cache, part(digest, "0-9,100-109"));
+    let (parts, other) = tokio::join!(parts, read(&cache, whole(Digest::sha256(&other))));
+    assert_eq!(other.unwrap().len(), 300_001);
+    let BlobContent::Parts(parts) = parts.unwrap().0.content else { panic!("no parts") };
+    for part in parts {
+        assert_eq!(collect(part.body).await.unwrap(), part.range.slice(&blob).unwrap());
+    }
 }

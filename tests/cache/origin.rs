@@ -43,6 +43,7 @@ struct Inner {
     /// Up to where blobs come.
     released: watch::Sender<usize>,
     frame: AtomicUsize,
+    delay: Mutex<Duration>,
     ignores_ranges: AtomicBool,
     tells_size: bool,
     refusal: Mutex<Option<Refusal>>,
@@ -69,6 +70,7 @@ impl Origin {
             seen: Mutex::default(),
             released: watch::Sender::new(usize::MAX),
             frame: AtomicUsize::new(16 * 1024),
+            delay: Mutex::default(),
             ignores_ranges: AtomicBool::new(false),
             tells_size,
             refusal: Mutex::default(),
@@ -84,6 +86,11 @@ impl Origin {
     /// Answers with whole blobs, whatever is asked for.
     pub(crate) fn ignore_ranges(&self) {
         self.0.ignores_ranges.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers after so much time from now on.
+    pub(crate) fn delay(&self, delay: Duration) {
+        *self.0.delay.lock().unwrap() = delay;
     }
 
     /// Blobs come up to here from now on.
@@ -130,6 +137,8 @@ impl Origin {
             line.push_str(&format!(" {username}"));
         }
         self.0.seen.lock().unwrap().push(line.clone());
+        let delay = *self.0.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
         // As from a network: not at once.
         tokio::task::yield_now().await;
         if let Some(error) = self.0.refusal.lock().unwrap().as_ref().and_then(|refusal| refusal(&line)) {

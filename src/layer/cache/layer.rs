@@ -124,6 +124,16 @@ impl CacheLayer {
         self.set(|this| this.settings.stale = time)
     }
 
+    /// How long the upstream is waited for where there is something stale to serve in its place (default: 2 s). The
+    /// question goes on meanwhile, and what comes of it holds for whoever asks next. With [`Duration::MAX`] it is waited
+    /// for in any case.
+    ///
+    /// A reader whose time is over ([`CacheLayer::visible_for`]) is served like that as well, until the upstream says no.
+    #[must_use]
+    pub fn revalidation_timeout(self, time: Duration) -> Self {
+        self.set(|this| this.settings.revalidation_timeout = time)
+    }
+
     /// How long it is remembered that something isn't there (default: 10 s).
     #[must_use]
     pub fn negative_for(self, time: Duration) -> Self {

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use http::Extensions;
 
-use super::flight::{Flights, Flown};
+use super::flight::Flights;
 use super::moment::Moment;
 use super::scope::Reader;
 use super::service::Session;
@@ -87,21 +87,17 @@ where
     }
     let question = (key.clone(), shared.manifests.changes());
     let asking = || ask(session.clone(), key, asked.clone(), question.1);
-    match shared.lists.flights.fly(&shared.tasks, question.clone(), asking).await? {
-        Flown::Full => session.pass(asked, Forward::Bypass).await,
-        Flown::Landed(landing, is_first) => {
-            let counters = &shared.counters;
-            if is_first {
-                counters.misses.add(1)
-            } else {
-                counters.collapsed.add(1)
-            }
-            let mut status = session.forwarded(Forward::Miss);
-            (status.stored, status.collapsed) = (is_first, !is_first);
-            let reply: Reply = landing.list.clone().into();
-            Ok(session.marked(Response::from_parts(reply, landing.facts.clone()), status))
-        }
-    }
+    let Some(mut waiting) = shared.lists.flights.fly(&shared.tasks, question.clone(), asking) else {
+        return session.pass(asked, Forward::Bypass).await;
+    };
+    let landing = waiting.answer().await?;
+    let is_first = waiting.is_first;
+    let counter = if is_first { &shared.counters.misses } else { &shared.counters.collapsed };
+    counter.add(1);
+    let mut status = session.forwarded(Forward::Miss);
+    (status.stored, status.collapsed) = (is_first, !is_first);
+    let reply: Reply = landing.list.clone().into();
+    Ok(session.marked(Response::from_parts(reply, landing.facts.clone()), status))
 }
 
 /// The list, if it is kept and this reader may see it, and for how many seconds it is fresh.

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tower_service::Service;
 
@@ -195,4 +196,9 @@ pub(super) fn is_out_of_reach(error: &Error) -> bool {
         error.kind(),
         ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::BadGateway | ErrorKind::TooManyRequests
     )
+}
+
+/// An upstream that has not answered yet, after so long.
+pub(super) fn slow(limit: Duration) -> Error {
+    Error::timed_out(format!("it has not answered within {} s", limit.as_secs_f64()))
 }

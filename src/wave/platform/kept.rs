@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
-use crate::layer::cache::flight::{Flights, Flown};
+use crate::layer::cache::flight::Flights;
 use crate::rt::{Clock, Tasks};
 use crate::secret::Mac;
 use crate::store::recent::{Recent, lock};
@@ -80,10 +80,8 @@ impl<V: Clone + Send + Sync + 'static> Answers<V> {
                 Ok(value)
             }
         };
-        match self.flights.fly(&self.tasks, key, asking).await? {
-            Flown::Landed(value, _) => Ok(value),
-            Flown::Full => Err(super::full()),
-        }
+        let waiting = self.flights.fly(&self.tasks, key, asking);
+        waiting.ok_or_else(super::full)?.answer().await
     }
 }
 

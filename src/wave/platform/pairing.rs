@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::Endpoint;
 use super::packet::{self, Keys};
 use crate::error::Error;
-use crate::layer::cache::flight::{Flights, Flown};
+use crate::layer::cache::flight::Flights;
 use crate::rt::{Clock, Tasks, blocking};
 use crate::secret::Secret;
 use crate::spec::digest::Digest;
@@ -104,10 +104,8 @@ impl Pairings {
             let (this, endpoint) = (self.clone(), endpoint.clone());
             || async move { this.newest(&endpoint).await }
         };
-        match self.flights.fly(&self.tasks, endpoint.clone(), pairing).await? {
-            Flown::Landed(pairing, _) => Ok(pairing),
-            Flown::Full => Err(super::full()),
-        }
+        let waiting = self.flights.fly(&self.tasks, endpoint.clone(), pairing);
+        waiting.ok_or_else(super::full)?.answer().await
     }
 
     async fn newest(&self, endpoint: &Endpoint) -> Result<Pairing, Error> {

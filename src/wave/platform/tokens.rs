@@ -15,7 +15,7 @@ use super::kept::Key;
 use super::sealed;
 use crate::body::Body;
 use crate::error::{Error, ErrorCode, ErrorKind};
-use crate::layer::cache::flight::{Flights, Flown};
+use crate::layer::cache::flight::Flights;
 use crate::rt::{Clock, Tasks};
 use crate::secret::Secret;
 use crate::store::Records;
@@ -105,10 +105,8 @@ impl Renewals {
             let (this, session) = (self.clone(), session.clone());
             async move { this.renew(&session, refused).await }
         };
-        match self.flights.fly(&self.tasks, session.key, renewing).await? {
-            Flown::Landed(tokens, _) => Ok(tokens),
-            Flown::Full => Err(super::full()),
-        }
+        let waiting = self.flights.fly(&self.tasks, session.key, renewing);
+        waiting.ok_or_else(super::full)?.answer().await
     }
 
     /// No more can be done for those that were refused.

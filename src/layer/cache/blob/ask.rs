@@ -1,13 +1,15 @@
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::Extensions;
-use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::failure::Failure;
-use super::transfers::{Asked, Flight, Joined, Seat};
+use super::transfers::{Asked, Flight, Joined, Seat, Waiting};
 use super::{fill, kept};
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
+use crate::layer::cache::flight::within;
 use crate::layer::cache::service::Session;
 use crate::layer::cache::visibility::Access;
 use crate::operation::{
@@ -50,33 +52,49 @@ impl Landing {
 pub(super) enum Answer {
     /// Nobody had to ask.
     Transfer(Seat),
-    /// The answer of the upstream, and whether this reader was the first to ask.
-    Landed(Arc<Landing>, bool),
+    /// The upstream is being asked.
+    Asked(Asking),
     /// So much is going on already that it can't be asked in a task of its own.
     Full,
 }
 
-/// Asks the upstream, together with those who have the same question.
-pub(super) async fn ask(session: &Session, asked: &GetBlob, is_granted: bool) -> Result<Answer, Error> {
-    let shared = &session.shared;
-    let question = Asked { reader: session.reader.clone(), digest: asked.digest, head: asked.head };
-    let (receiver, is_first) = match shared.transfers.join(shared, question, is_granted && !asked.head) {
-        Joined::Transfer(seat) => return Ok(Answer::Transfer(seat)),
-        Joined::Flight(receiver) => (receiver, false),
-        Joined::First(flight, receiver) => {
-            // In a task of its own, so that a caller who leaves doesn't end it for the others.
-            if !shared.tasks.spawn(Box::pin(fly(session.clone(), flight))) {
-                return Ok(Answer::Full);
-            }
-            (receiver, true)
-        }
-    };
-    landed(receiver, asked.digest).await.map(|landing| Answer::Landed(landing, is_first))
+/// A reader's place among those who wait for an answer.
+pub(super) struct Asking {
+    digest: Digest,
+    waiting: Waiting,
+    /// Whether this is the reader for whom it is asked.
+    pub(super) is_first: bool,
 }
 
-async fn landed(mut receiver: watch::Receiver<Landed>, digest: Digest) -> Result<Arc<Landing>, Error> {
-    let landed = receiver.wait_for(Option::is_some).await.ok().and_then(|landed| landed.clone());
-    landed.ok_or_else(|| Error::unavailable(format!("the request for {digest} was ended")))
+impl Asking {
+    /// The answer of the upstream.
+    pub(super) async fn landed(&mut self) -> Result<Arc<Landing>, Error> {
+        let landed = self.waiting.told.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
+        landed.ok_or_else(|| Error::unavailable(format!("the request for {} was ended", self.digest)))
+    }
+
+    /// Whether the answer is there in time for a reader that came at `came`.
+    pub(super) async fn lands_within(&mut self, came: Instant, limit: Duration) -> bool {
+        let since = came.min(self.waiting.since);
+        within(since, limit, self.waiting.told.wait_for(Option::is_some)).await.is_some()
+    }
+}
+
+/// Asks the upstream, together with those who have the same question.
+pub(super) fn ask(session: &Session, asked: &GetBlob, is_granted: bool) -> Answer {
+    let (shared, digest) = (&session.shared, asked.digest);
+    let question = Asked { reader: session.reader.clone(), digest, head: asked.head };
+    match shared.transfers.join(shared, question, is_granted && !asked.head) {
+        Joined::Transfer(seat) => Answer::Transfer(seat),
+        Joined::Flight(waiting) => Answer::Asked(Asking { digest, waiting, is_first: false }),
+        Joined::First(flight, waiting) => {
+            // In a task of its own, so that a caller who leaves doesn't end it for the others.
+            if !shared.tasks.spawn(Box::pin(fly(session.clone(), flight))) {
+                return Answer::Full;
+            }
+            Answer::Asked(Asking { digest, waiting, is_first: true })
+        }
+    }
 }
 
 /// What every request for content says: it comes here, and it is checked here.

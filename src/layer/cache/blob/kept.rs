@@ -37,16 +37,18 @@ pub(super) async fn read(session: &Session, asked: &GetBlob) -> Result<Option<Bl
             opened.map(|(blob, pin)| Blob::whole(digest, Some(blob.size), served(shared, blob.body, pin)))
         );
     }
-    let Some(size) = stat(shared, digest).await else { return Ok(None) };
     if asked.head {
-        return Ok(Some(Blob::head(digest, Some(size))));
+        return Ok(stat(shared, digest).await.map(|size| Blob::head(digest, Some(size))));
     }
+    // Before it is looked up, so that it isn't evicted in between.
+    let pin = Arc::new(shared.account.pin(digest));
+    let Some(size) = stat(shared, digest).await else { return Ok(None) };
     match range.map_or(Satisfied::Whole, |range| range.resolve(size)) {
         Satisfied::None => Err(outside(digest, size)),
         Satisfied::One(range) => Ok(open(shared, digest, Some(range)).await.map(|(blob, pin)| {
             Blob::part(digest, size, BlobPart::new(range, served(shared, blob.body, pin)))
         })),
-        Satisfied::Several(ranges) => Ok(Some(parts(shared, digest, size, ranges))),
+        Satisfied::Several(ranges) => Ok(Some(parts(shared, digest, size, ranges, pin))),
         Satisfied::Whole => {
             let opened = open(shared, digest, None).await;
             Ok(opened.map(|(blob, pin)| Blob::whole(digest, Some(size), served(shared, blob.body, pin))))
@@ -55,8 +57,7 @@ pub(super) async fn read(session: &Session, asked: &GetBlob) -> Result<Option<Bl
 }
 
 /// Several parts. Each is opened when it is its turn, so that a request with many costs no more than one.
-fn parts(shared: &Arc<Shared>, digest: Digest, size: u64, ranges: Vec<ByteRange>) -> Blob {
-    let pin = Arc::new(shared.account.pin(digest));
+fn parts(shared: &Arc<Shared>, digest: Digest, size: u64, ranges: Vec<ByteRange>, pin: Arc<Pinned>) -> Blob {
     let part = |range: ByteRange| {
         let start = (Arc::clone(shared), None::<Body>);
         let pieces = stream::try_unfold(start, move |(shared, opened)| async move {

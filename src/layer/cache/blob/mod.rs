@@ -16,13 +16,14 @@ mod window;
 
 use http::Extensions;
 use http_body_util::BodyExt as _;
+use tokio::time::Instant;
 
 use self::ask::{Answer, Landing, Outcome};
 pub(super) use self::failure::Failure;
 use self::transfer::Phase;
 use self::transfers::Seat;
 pub(super) use self::transfers::Transfers;
-use super::service::{Session, is_out_of_reach};
+use super::service::{Session, is_out_of_reach, slow};
 use super::visibility::Access;
 use crate::body::Body;
 use crate::error::{Error, ErrorCode, ErrorKind};
@@ -35,12 +36,13 @@ use crate::store::blobs::counted;
 use crate::store::recent::lock;
 
 pub(super) async fn answer(session: Session, asked: GetBlob) -> Result<Response, Error> {
+    let came = Instant::now();
     let access = session.shared.visibility.sees(&session.reader, asked.digest);
     let is_granted = access == Access::Granted;
     if is_granted && let Some(response) = known(&session, &asked, session.hit()).await? {
         return Ok(response);
     }
-    match ask::ask(&session, &asked, is_granted).await? {
+    match ask::ask(&session, &asked, is_granted) {
         Answer::Full => {
             tracing::warn!(digest = %asked.digest, "a blob is passed through: no more tasks may be started");
             pass(&session, asked).await
@@ -49,7 +51,17 @@ pub(super) async fn answer(session: Session, asked: GetBlob) -> Result<Response,
             Some(blob) => Ok(collapsed(&session, Extensions::new(), blob, Forward::Miss)),
             None => pass(&session, asked).await,
         },
-        Answer::Landed(landing, is_first) => landed(session, asked, &landing, access, is_first).await,
+        Answer::Asked(mut asking) => {
+            let limit = session.shared.settings.revalidation_timeout;
+            if access == Access::Expired
+                && !asking.lands_within(came, limit).await
+                && let Ok(response) = stale(&session, &asked, slow(limit)).await
+            {
+                return Ok(response);
+            }
+            let landing = asking.landed().await?;
+            landed(session, asked, &landing, access, asking.is_first).await
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::ask::{Landed, Landing};
 use super::transfer::Transfer;
@@ -19,7 +20,7 @@ pub(in crate::layer::cache) struct Transfers(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    flights: BTreeMap<Asked, watch::Receiver<Landed>>,
+    flights: BTreeMap<Asked, Waiting>,
     transfers: BTreeMap<Digest, Arc<Transfer>>,
 }
 
@@ -36,9 +37,16 @@ pub(super) enum Joined {
     /// It is on its way.
     Transfer(Seat),
     /// The upstream is being asked.
-    Flight(watch::Receiver<Landed>),
+    Flight(Waiting),
     /// The upstream is to be asked, and the answer to be told here.
-    First(Flight, watch::Receiver<Landed>),
+    First(Flight, Waiting),
+}
+
+/// Where the answer to a question is told, and since when it is being asked.
+#[derive(Clone)]
+pub(super) struct Waiting {
+    pub(super) told: watch::Receiver<Landed>,
+    pub(super) since: Instant,
 }
 
 impl Transfers {
@@ -62,9 +70,10 @@ impl Transfers {
         if let Some(flight) = state.flights.get(&asked) {
             return Joined::Flight(flight.clone());
         }
-        let (landed, receiver) = watch::channel(None);
-        state.flights.insert(asked.clone(), receiver.clone());
-        Joined::First(Flight { shared: Arc::clone(shared), asked, landed }, receiver)
+        let (landed, told) = watch::channel(None);
+        let waiting = Waiting { told, since: Instant::now() };
+        state.flights.insert(asked.clone(), waiting.clone());
+        Joined::First(Flight { shared: Arc::clone(shared), asked, landed }, waiting)
     }
 
     /// Begins the transfer of `digest`, or answers with a seat at the one that somebody else has begun.
@@ -178,7 +187,7 @@ impl Flight {
     fn leave(&self) {
         let mut state = lock(&self.shared.transfers.0);
         let ours = state.flights.get(&self.asked);
-        if ours.is_some_and(|ours| ours.same_channel(&self.landed.subscribe())) {
+        if ours.is_some_and(|ours| ours.told.same_channel(&self.landed.subscribe())) {
             state.flights.remove(&self.asked);
         }
     }

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use http::Extensions;
+use tokio::time::Instant;
 
 use super::ask::{self, Landing};
 use super::kept::{self, Tagged};
 use super::respond;
 use crate::error::{Error, ErrorKind};
-use crate::layer::cache::service::{Session, is_out_of_reach};
+use crate::layer::cache::service::{Session, is_out_of_reach, slow};
 use crate::layer::cache::visibility::Access;
 use crate::operation::{Forward, GetManifest, Manifest, Response, Warnings};
 use crate::spec::digest::Digest;
@@ -14,6 +15,7 @@ use crate::spec::name::Reference;
 
 /// Answers what isn't answered from memory.
 pub(super) async fn answer(session: Session, asked: GetManifest) -> Result<Response, Error> {
+    let came = Instant::now();
     if let Some(error) = kept::absent(&session, &asked.reference) {
         return Err(error);
     }
@@ -21,7 +23,7 @@ pub(super) async fn answer(session: Session, asked: GetManifest) -> Result<Respo
     let access = session.shared.visibility.access(&session.reader);
     let tag = asked.reference.tag();
     let tagged = tag.and_then(|tag| session.shared.manifests.tagged(&session.reader.scope, tag));
-    let cold = Cold { session, asked, access, tagged };
+    let cold = Cold { session, asked, access, tagged, came };
     match cold.answer().await? {
         Some(response) => Ok(response),
         None => {
@@ -52,10 +54,22 @@ struct Cold {
     access: Access,
     /// What was known of the tag when it was asked for.
     tagged: Option<Tagged>,
+    /// When it came.
+    came: Instant,
 }
 
-/// What the upstream said, or what is said in its place. None when it couldn't be asked.
+/// What is answered; none when the upstream is to be asked, and can't be in a task of its own.
 type Outcome = Result<Option<Response>, Error>;
+
+/// What came of a question.
+enum Heard {
+    /// The upstream's answer, and whether it was asked for this request.
+    Landed(Arc<Landing>, bool),
+    /// What is said in its place.
+    Stale(Response),
+    /// It wasn't asked.
+    Full,
+}
 
 impl Cold {
     async fn answer(&self) -> Outcome {
@@ -67,25 +81,53 @@ impl Cold {
                 return outcome;
             }
         } else if self.asks_first() {
-            let landed = match ask::ask(&self.session, &self.asked.reference, true).await {
-                Ok(Some(landed)) => landed,
-                Ok(None) => return Ok(None),
-                Err(error) => return self.stale(error).await.map(Some),
+            let (landing, is_first) = match self.ask(&self.asked.reference, true).await? {
+                Heard::Landed(landing, is_first) => (landing, is_first),
+                heard => return Ok(self.told(heard)),
             };
-            let digest = landed.0.manifest.digest;
+            let digest = landing.manifest.digest;
             if self.asked.head || self.asked.conditions.has(&digest) {
-                return Ok(Some(self.landed(landed, None)));
+                return Ok(Some(self.landed(&landing, is_first, None)));
             }
             if let Some(manifest) = kept::manifest(&self.session, digest).await {
-                return Ok(Some(self.landed(landed, Some(manifest))));
+                return Ok(Some(self.landed(&landing, is_first, Some(manifest))));
             }
             if let Some(outcome) = self.content(digest).await {
                 return outcome;
             }
         }
-        match ask::ask(&self.session, &self.asked.reference, self.asked.head).await {
-            Ok(landed) => Ok(landed.map(|landed| self.landed(landed, None))),
-            Err(error) => self.stale(error).await.map(Some),
+        let heard = self.ask(&self.asked.reference, self.asked.head).await?;
+        Ok(self.told(heard))
+    }
+
+    /// Asks the upstream. When it fails or takes too long, what was known before is the answer, if there is such; the
+    /// question goes on.
+    async fn ask(&self, reference: &Reference, head: bool) -> Result<Heard, Error> {
+        let Some(mut waiting) = ask::ask(&self.session, reference, head) else { return Ok(Heard::Full) };
+        let limit = self.session.shared.settings.revalidation_timeout;
+        let answer = match waiting.answer_within(self.came, limit).await {
+            Some(answer) => answer,
+            None => {
+                if let Some(response) = self.known_before(&slow(limit)).await {
+                    return Ok(Heard::Stale(response));
+                }
+                waiting.answer().await
+            }
+        };
+        match answer {
+            Ok(landing) => Ok(Heard::Landed(landing, waiting.is_first)),
+            Err(error) => match self.known_before(&error).await {
+                Some(response) => Ok(Heard::Stale(response)),
+                None => Err(error),
+            },
+        }
+    }
+
+    fn told(&self, heard: Heard) -> Option<Response> {
+        match heard {
+            Heard::Landed(landing, is_first) => Some(self.landed(&landing, is_first, None)),
+            Heard::Stale(response) => Some(response),
+            Heard::Full => None,
         }
     }
 
@@ -100,20 +142,20 @@ impl Cold {
     /// Fetches the content of what is known to be meant. None when that isn't there: then the tag means something else
     /// by now, or the upstream was wrong about it.
     async fn content(&self, digest: Digest) -> Option<Outcome> {
-        match ask::ask(&self.session, &digest.into(), false).await {
-            Ok(landed) => Some(Ok(landed.map(|landed| self.landed(landed, None)))),
+        match self.ask(&digest.into(), false).await {
+            Ok(heard) => Some(Ok(self.told(heard))),
             Err(error) if error.kind() == ErrorKind::NotFound && self.asked.reference.tag().is_some() => {
                 if let Some(tag) = self.asked.reference.tag() {
                     self.session.shared.manifests.untag(&self.session.reader.scope, tag);
                 }
                 None
             }
-            Err(error) => Some(self.stale(error).await.map(Some)),
+            Err(error) => Some(Err(error)),
         }
     }
 
     /// What was answered, with its content where that comes from elsewhere.
-    fn landed(&self, (landing, is_first): (Arc<Landing>, bool), kept: Option<Manifest>) -> Response {
+    fn landed(&self, landing: &Landing, is_first: bool, kept: Option<Manifest>) -> Response {
         let (session, counters) = (&self.session, &self.session.shared.counters);
         let is_fetched = landing.manifest.content.is_some();
         let manifest = kept.unwrap_or_else(|| landing.manifest.clone());
@@ -154,13 +196,6 @@ impl Cold {
     }
 
     /// What was known before, where the upstream can't be asked.
-    async fn stale(&self, error: Error) -> Result<Response, Error> {
-        match self.known_before(&error).await {
-            Some(response) => Ok(response),
-            None => Err(error),
-        }
-    }
-
     async fn known_before(&self, error: &Error) -> Option<Response> {
         let (session, shared) = (&self.session, &self.session.shared);
         let access = shared.visibility.access(&session.reader);

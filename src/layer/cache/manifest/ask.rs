@@ -5,7 +5,7 @@ use http::Extensions;
 use super::kept;
 use crate::error::{Error, ErrorKind};
 use crate::layer::cache::blob::Failure;
-use crate::layer::cache::flight::Flown;
+use crate::layer::cache::flight::Waiting;
 use crate::layer::cache::scope::Reader;
 use crate::layer::cache::service::Session;
 use crate::layer::cache::visibility::{Access, Document};
@@ -34,19 +34,12 @@ pub(super) struct Landing {
 
 /// Asks the upstream what `reference` is, together with those who have the same question. None when so much is going on
 /// that it can't be asked in a task of its own.
-pub(super) async fn ask(
-    session: &Session,
-    reference: &Reference,
-    head: bool,
-) -> Result<Option<(Arc<Landing>, bool)>, Error> {
+pub(super) fn ask(session: &Session, reference: &Reference, head: bool) -> Option<Waiting<Arc<Landing>>> {
     let (shared, reader) = (&session.shared, session.reader.clone());
     let changes = shared.manifests.changes();
     let question = Question { reader, reference: reference.clone(), head, changes };
     let asking = || fly(session.clone(), question.clone());
-    Ok(match shared.manifests.flights.fly(&shared.tasks, question.clone(), asking).await? {
-        Flown::Landed(landing, is_first) => Some((landing, is_first)),
-        Flown::Full => None,
-    })
+    shared.manifests.flights.fly(&shared.tasks, question.clone(), asking)
 }
 
 async fn fly(session: Session, question: Question) -> Result<Arc<Landing>, Error> {
