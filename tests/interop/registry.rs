@@ -50,12 +50,10 @@ fn clients_log_in_push_and_pull_over_tls() {
     let skopeo = Skopeo::trusting(&here, authority);
     tells(&skopeo.refused_copy(&by_podman), "unauthorized");
     skopeo.login(registry.address, (USER, PASSWORD));
-    skopeo.transfer(&original, &by_skopeo);
-    let files = skopeo.copy(&original, Take::All, "original").files();
-    assert_eq!(skopeo.copy(&by_skopeo, Take::All, "back").files(), files);
+    let copied = skopeo.copy(&original, Take::All, "original");
+    skopeo.push(&copied, &by_skopeo);
+    assert!(skopeo.copy(&by_skopeo, Take::All, "back").files() == copied.files());
     registry.check_log();
-    let log = registry.daemon.log();
-    assert!(log.contains("HTTP/2.0"), "no HTTP/2 in the log:\n{log}");
 }
 
 #[test]
@@ -70,7 +68,7 @@ fn everybody_pulls_where_that_is_allowed_and_users_push() {
     let podman = Podman::new();
     podman.pull(&name);
     assert_eq!(podman.run(&name, SCRIPT), told(image.kind, false));
-    tells(&podman.refused_push(&name, &copy), "authentication required");
+    tells(&podman.refused_push(&name, &copy), "denied");
     podman.login(registry.address, (USER, PASSWORD));
     podman.push(&name, &copy);
 
@@ -102,10 +100,10 @@ fn what_is_kept_on_disk_outlives_the_process() {
 
     let registry = Standalone::on_disk(registry.stop(), &["--catalog"]);
     assert_eq!(registry.send("GET", &location).status, 204);
-    let names: Vec<String> = all().iter().map(|image| image.repository.clone()).collect();
+    let mut names: Vec<&str> = all().iter().map(|image| image.repository.as_str()).collect();
+    names.sort_unstable();
     let catalog: Value = serde_json::from_slice(&registry.send("GET", "/v2/_catalog").body).unwrap();
-    let listed: BTreeSet<_> = catalog["repositories"].as_array().unwrap().iter().cloned().collect();
-    assert_eq!(listed, names.into_iter().map(Value::from).collect());
+    assert_eq!(catalog, serde_json::json!({"repositories": names}));
     pulls(&registry, all());
 
     let registry = Standalone::on_disk(registry.stop(), &["--read-only"]);

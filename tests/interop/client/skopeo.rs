@@ -55,7 +55,7 @@ impl Skopeo {
 
     /// Copies files to a registry, byte for byte and with everything that they name.
     pub(crate) fn push(&self, from: &Copied, image: &str) {
-        let fixed = ["copy", "--quiet", "--all", "--preserve-digests", "--dest-tls-verify=false"];
+        let fixed = ["copy", "--quiet", "--all", "--preserve-digests", &self.containers.tls("dest-", image)];
         let (from, to) = (format!("dir:{}", from.directory.display()), format!("docker://{image}"));
         run(self.command().args(fixed).args([from, to]));
     }
