@@ -11,8 +11,8 @@ use crate::testing::faulty::Faulty;
 use crate::testing::serve::{ServeOptions, serve_with};
 use crate::testing::when::{Kind, When};
 
-/// What lists there are.
-const LISTS: [Kind; 3] = [Kind::Tags, Kind::Catalog, Kind::Referrers];
+/// The lists that come in pages of a size that is asked for.
+const LISTS: [Kind; 2] = [Kind::Tags, Kind::Catalog];
 
 /// In what ways a [`Registry`] is poor: each is known from registries that people use. They add up.
 ///
@@ -57,19 +57,22 @@ impl RegistryBuilder {
         self.fault(When::kind(Kind::Referrers), Fault::NoSuchApi).fault(When::kind(Kind::Manifest), silent)
     }
 
-    /// Its lists come in pages, but it doesn't say where the next one is: no `Link`.
+    /// Its lists of tags and repositories come in pages, but it doesn't say where the next one is: no `Link`.
     pub fn without_links(self) -> Self {
         LISTS.into_iter().fold(self, |this, list| this.fault(When::kind(list), Fault::NoLink))
     }
 
-    /// It ignores `n` and `last`: a list always comes whole.
+    /// It ignores `n` and `last`: a list of tags or repositories always comes whole.
     pub fn without_paging(self) -> Self {
         LISTS.into_iter().fold(self, |this, list| this.fault(When::kind(list), Fault::PagingIgnored))
     }
 
-    /// A page of a list has so many entries at most, whatever is asked for.
+    /// A page of a list has so many entries at most, whatever is asked for: tags, repositories, referrers.
     pub fn page_size(self, entries: u64) -> Self {
-        LISTS.into_iter().fold(self, |this, list| this.fault(When::kind(list), Fault::PageCap(entries)))
+        LISTS
+            .into_iter()
+            .chain([Kind::Referrers])
+            .fold(self, |this, list| this.fault(When::kind(list), Fault::PageCap(entries)))
     }
 
     /// It doesn't say `Docker-Content-Digest`.
