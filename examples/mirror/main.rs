@@ -16,6 +16,7 @@ mod paste;
 mod settings;
 #[path = "../support/stop.rs"]
 mod stop;
+#[path = "../support/units.rs"]
 mod units;
 #[path = "../support/upstreams.rs"]
 mod upstreams;

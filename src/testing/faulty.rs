@@ -51,7 +51,12 @@ impl<S> Faulty<S> {
 
     /// Fails no more.
     pub fn heal(&self) {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.replace(Vec::new());
+    }
+
+    /// Fails in these ways from now on, and in no others.
+    pub(super) fn replace(&self, faults: Vec<(When, Fault)>) {
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
     /// What has arrived.

@@ -1,5 +1,7 @@
-//! For tests, ours and our users': an upstream that misbehaves as told, and what it takes to watch it.
+//! For tests, ours and our users': a registry in one line, an upstream that misbehaves as told, and what it takes to
+//! watch it.
 //!
+//! - [`Registry`] is a registry on a free port, with switches for what poor registries lack.
 //! - [`Faulty`] goes around any HTTP service, has a [`Fault`] for each way in which registries are known to fail, and a
 //!   [`Recorder`] of the requests that arrive.
 //! - [`BearerAuth`] and [`BasicAuth`] ask who is there, as registries do.
@@ -42,6 +44,7 @@ pub mod image;
 mod platform;
 mod recorder;
 pub mod records;
+mod registry;
 mod serve;
 mod token;
 mod when;
@@ -53,6 +56,7 @@ pub use self::hosts::{Hosts, echo};
 #[cfg(feature = "platform")]
 pub use self::platform::PlatformStandIn;
 pub use self::recorder::{Recorded, Recorder};
+pub use self::registry::{Registry, RegistryBuilder};
 pub use self::serve::{ServeOptions, Served, serve, serve_with};
 pub use self::token::{Account, TokenField, TokenSettings};
 pub use self::when::{Kind, When};

@@ -60,6 +60,7 @@ pub struct When {
     authorized: Option<bool>,
     skip: usize,
     times: usize,
+    every: usize,
     seen: usize,
 }
 
@@ -74,6 +75,7 @@ impl When {
             authorized: None,
             skip: 0,
             times: usize::MAX,
+            every: 1,
             seen: 0,
         }
     }
@@ -119,6 +121,12 @@ impl When {
         self
     }
 
+    /// Only each `n`th of the requests that are left: the `n`th, the `2n`th.
+    pub fn every(mut self, n: usize) -> Self {
+        self.every = n.max(1);
+        self
+    }
+
     /// Only the `n`th request for which all else holds, counted from 1.
     pub fn nth(self, n: usize) -> Self {
         self.skip(n.saturating_sub(1)).times(1)
@@ -137,7 +145,8 @@ impl When {
         }
         let index = self.seen;
         self.seen += 1;
-        index >= self.skip && index - self.skip < self.times
+        let Some(left) = index.checked_sub(self.skip) else { return false };
+        (left + 1).is_multiple_of(self.every) && left / self.every < self.times
     }
 }
 
@@ -177,5 +186,16 @@ mod tests {
         assert!(!when.applies(&parts(Method::GET, "/v2/b/blobs/x")));
         assert!(when.applies(&blob));
         assert!(!when.applies(&blob));
+    }
+
+    #[test]
+    fn some_of_many_are_counted_after_those_that_are_skipped() {
+        let parts = http::Request::get("/v2/").body(()).unwrap().into_parts().0;
+        let applying = |mut when: When| (1..=12).filter(|_| when.applies(&parts)).collect::<Vec<_>>();
+        assert_eq!(applying(When::any().every(3)), [3, 6, 9, 12]);
+        assert_eq!(applying(When::any().skip(4).every(3).times(2)), [7, 10]);
+        assert_eq!(applying(When::any().skip(10)), [11, 12]);
+        assert_eq!(applying(When::any().nth(5)), [5]);
+        assert_eq!(applying(When::any().every(0).times(1)), [1]);
     }
 }

@@ -1,5 +1,9 @@
 //! The registries that keep what they serve, with their switches.
 
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tower_oci::body::Body;
+use tower_oci::client::transport::HttpService;
 use tower_oci::hosted::{Memory, MemoryBuilder};
 use tower_oci::operation::Registry;
 use tower_oci::testing::conformance::{Feature, Target};
@@ -36,6 +40,13 @@ fn as_switched(target: Target) -> Target {
 #[tokio::test]
 async fn memory() {
     row("memory", 169, Memory::new(), by_default).await;
+}
+
+#[tokio::test]
+async fn memory_over_http_2() {
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Body>();
+    let http = HttpService::new(client);
+    row("memory, over HTTP/2", 169, Memory::new(), |target| by_default(target).http(http.clone())).await;
 }
 
 #[tokio::test]

@@ -1,44 +1,33 @@
 //! Proxies of a registry, and of poor ones.
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use tower_oci::client::{Upstream, UpstreamBuilder};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use tower_oci::client::{RetryPolicy, UpstreamBuilder};
+use tower_oci::error::RetryAfter;
 use tower_oci::hosted::{Memory, MemoryBuilder};
-use tower_oci::http::OciService;
 use tower_oci::testing::conformance::{Feature, Target};
-use tower_oci::testing::{Fault, Faulty, Kind, Served, When, serve};
+use tower_oci::testing::{Fault, Registry, RegistryBuilder, When};
 
 use crate::row::{BY_DEFAULT, on_a_socket, passes};
 
-/// A registry in memory, and what stands between it and its clients.
-pub(crate) struct Setting {
-    pub(crate) behind: Served,
-    faulty: Faulty<OciService<Memory>>,
+/// What passes writes on to a registry.
+pub(crate) fn upstream(registry: &Registry) -> UpstreamBuilder {
+    registry.upstream().writes(true)
 }
 
-impl Setting {
-    pub(crate) fn new(memory: MemoryBuilder) -> Self {
-        let faulty = Faulty::new(OciService::new(memory.build()));
-        Self { behind: serve(faulty.clone()).unwrap(), faulty }
-    }
+/// A registry with these switches.
+pub(crate) fn memory(memory: MemoryBuilder) -> Registry {
+    Registry::builder().memory(memory.build()).start().unwrap()
+}
 
-    pub(crate) fn poor(faults: impl IntoIterator<Item = (When, Fault)>) -> Self {
-        let setting = Self::new(Memory::builder());
-        for (when, fault) in faults {
-            setting.faulty.inject(when, fault);
-        }
-        setting
-    }
-
-    pub(crate) fn upstream(&self) -> UpstreamBuilder {
-        Upstream::builder(self.behind.addr().to_string().parse().unwrap()).plain_http(true).writes(true)
-    }
-
-    async fn passes(self, row: &str, expected: usize, target: impl Fn(Target) -> Target) {
-        let served = on_a_socket(self.upstream().build().unwrap());
-        let target = target(Target::new(served.url("")).without(BY_DEFAULT));
-        passes(row, expected, target).await;
-        served.stop().await;
-    }
+/// A proxy of a registry that isn't as good as it should be.
+async fn proxied(row: &str, expected: usize, registry: RegistryBuilder, target: impl Fn(Target) -> Target) {
+    let registry = registry.start().unwrap();
+    let served = on_a_socket(upstream(&registry).build().unwrap());
+    let target = target(Target::new(served.url("")).without(BY_DEFAULT));
+    passes(row, expected, target).await;
+    served.stop().await;
 }
 
 fn as_it_is(target: Target) -> Target {
@@ -46,24 +35,24 @@ fn as_it_is(target: Target) -> Target {
 }
 
 #[tokio::test]
-async fn upstream() {
-    Setting::new(Memory::builder()).passes("Upstream → memory", 169, as_it_is).await;
+async fn upstream_that_is_as_it_should_be() {
+    proxied("Upstream → memory", 169, Registry::builder(), as_it_is).await;
 }
 
 #[tokio::test]
 async fn upstream_that_reads_only() {
-    let setting = Setting::new(Memory::builder());
-    let served = on_a_socket(setting.upstream().writes(false).build().unwrap());
-    let target = Target::new(served.url("")).read_only(setting.behind.url("")).without(BY_DEFAULT);
+    let registry = Registry::start().unwrap();
+    let served = on_a_socket(registry.upstream().build().unwrap());
+    let target = Target::new(served.url("")).read_only(registry.url("")).without(BY_DEFAULT);
     passes("Upstream → memory, reads", 88, target).await;
     served.stop().await;
 }
 
 #[tokio::test]
 async fn upstream_with_other_switches() {
-    let memory = Memory::builder().deletes(false).sparse_indexes(false).min_chunk(1000);
-    let setting = Setting::new(memory.mount_from_anywhere(true).catalog(true));
-    let served = on_a_socket(setting.upstream().build().unwrap());
+    let switches = Memory::builder().deletes(false).sparse_indexes(false).min_chunk(1000);
+    let registry = memory(switches.mount_from_anywhere(true).catalog(true));
+    let served = on_a_socket(upstream(&registry).build().unwrap());
     let target = Target::new(served.url(""))
         .without([Feature::TagDeletes, Feature::ManifestDeletes, Feature::BlobDeletes])
         .without([Feature::SparseIndexes])
@@ -74,62 +63,91 @@ async fn upstream_with_other_switches() {
 
 #[tokio::test]
 async fn upstream_that_pages_in_small_pages() {
-    let setting = Setting::poor([(When::kind(Kind::Tags), Fault::PageCap(2))]);
-    setting.passes("Upstream → pages of two", 169, as_it_is).await;
+    proxied("Upstream → pages of two", 169, Registry::builder().page_size(2), as_it_is).await;
 }
 
 #[tokio::test]
 async fn upstream_that_knows_no_pages() {
-    let setting = Setting::poor([(When::kind(Kind::Tags), Fault::PagingIgnored)]);
-    setting.passes("Upstream → paging ignored", 169, as_it_is).await;
+    proxied("Upstream → paging ignored", 169, Registry::builder().without_paging(), as_it_is).await;
 }
 
 #[tokio::test]
 async fn upstream_without_links() {
-    let setting = Setting::poor([(When::kind(Kind::Tags), Fault::NoLink)]);
-    setting.passes("Upstream → no Link", 168, |target| target.without([Feature::TagLinks])).await;
+    let target = |target: Target| target.without([Feature::TagLinks]);
+    proxied("Upstream → no Link", 168, Registry::builder().without_links(), target).await;
 }
 
 #[tokio::test]
 async fn upstream_that_tells_no_digests() {
-    let setting = Setting::poor([(When::any(), Fault::NoDigest)]);
-    setting.passes("Upstream → no digests", 169, as_it_is).await;
+    proxied("Upstream → no digests", 169, Registry::builder().without_digests(), as_it_is).await;
 }
 
 #[tokio::test]
 async fn upstream_without_referrers() {
-    let setting = Setting::poor([
-        (When::kind(Kind::Referrers), Fault::NoSuchApi),
-        (When::kind(Kind::Manifest), Fault::NoHeader(HeaderName::from_static("oci-subject"))),
-    ]);
     let target = |target: Target| target.without([Feature::Subject]);
-    setting.passes("Upstream → no referrers API", 165, target).await;
+    proxied("Upstream → no referrers API", 165, Registry::builder().without_referrers(), target).await;
 }
 
 #[tokio::test]
 async fn upstream_that_refuses_head() {
-    let refused = Fault::Status(StatusCode::METHOD_NOT_ALLOWED);
-    let setting = Setting::poor([
-        (When::kind(Kind::Manifest).method(Method::HEAD), refused.clone()),
-        (When::kind(Kind::Blob).method(Method::HEAD), refused),
-    ]);
-    setting.passes("Upstream → no HEAD", 169, as_it_is).await;
+    // 403 below, and 401 with the cache.
+    let registry = Registry::builder().without_head(StatusCode::METHOD_NOT_ALLOWED);
+    proxied("Upstream → no HEAD", 169, registry, as_it_is).await;
 }
 
 #[tokio::test]
 async fn upstream_without_ranges() {
-    let setting = Setting::poor([(When::kind(Kind::Blob), Fault::RangeIgnored)]);
-    setting.passes("Upstream → no ranges", 161, |target| target.without([Feature::Ranges])).await;
+    let target = |target: Target| target.without([Feature::Ranges]);
+    proxied("Upstream → no ranges", 161, Registry::builder().without_ranges(), target).await;
+}
+
+#[tokio::test]
+async fn upstream_that_takes_no_chunks() {
+    let target = |target: Target| target.without([Feature::Chunks]);
+    proxied("Upstream → no chunks", 153, Registry::builder().without_chunks(), target).await;
+}
+
+#[tokio::test]
+async fn upstream_that_is_slow() {
+    let registry = Registry::builder().slow(Duration::from_millis(3));
+    proxied("Upstream → slow", 169, registry, as_it_is).await;
+}
+
+#[tokio::test]
+async fn upstream_that_is_poor_in_every_way() {
+    let registry = Registry::builder()
+        .page_size(2)
+        .without_digests()
+        .without_referrers()
+        .without_head(StatusCode::FORBIDDEN)
+        .without_ranges()
+        .without_chunks();
+    let target = |target: Target| target.without([Feature::Subject, Feature::Ranges, Feature::Chunks]);
+    proxied("Upstream → as poor as can be", 141, registry, target).await;
+}
+
+#[tokio::test]
+async fn upstream_that_limits_rates() {
+    for retry_after in [Some(RetryAfter::Delay(Duration::ZERO)), None] {
+        let memory = Memory::new();
+        let seed = Registry::builder().memory(memory.clone()).start().unwrap();
+        let limited = Registry::builder().memory(memory).rate_limited(When::any().every(8), retry_after);
+        let limited = limited.start().unwrap();
+        let retry = RetryPolicy::new().first_delay(Duration::from_millis(1));
+        let served = on_a_socket(limited.upstream().retry(retry).build().unwrap());
+        let target = Target::new(served.url("")).read_only(seed.url("")).without(BY_DEFAULT);
+        passes(&format!("Upstream → each eighth is 429, {retry_after:?}"), 88, target).await;
+        served.stop().await;
+    }
 }
 
 #[tokio::test]
 async fn upstream_that_warns_and_says_little() {
     let warning = HeaderValue::from_static("299 - \"this registry is closing down\"");
-    let setting = Setting::poor([
-        (When::any(), Fault::Header(header::WARNING, warning)),
-        (When::any(), Fault::NoHeader(header::ETAG)),
-        (When::any(), Fault::NoHeader(HeaderName::from_static("docker-upload-uuid"))),
-        (When::any(), Fault::NoHeader(HeaderName::from_static("docker-distribution-api-version"))),
-    ]);
-    setting.passes("Upstream → warnings, few headers", 169, as_it_is).await;
+    let registry = Registry::builder()
+        .fault(When::any(), Fault::Header(header::WARNING, warning))
+        .fault(When::any(), Fault::NoHeader(header::ETAG))
+        .fault(When::any(), Fault::NoHeader(HeaderName::from_static("docker-upload-uuid")))
+        .fault(When::any(), Fault::NoHeader(HeaderName::from_static("docker-distribution-api-version")));
+    proxied("Upstream → warnings, few headers", 169, registry, as_it_is).await;
 }

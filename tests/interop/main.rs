@@ -2,8 +2,9 @@
 //! what registries of this crate keep.
 //!
 //! Each test starts what it needs on loopback, in a temporary directory of its own: `docker-registry`
-//! as upstream, the example `wave` or `mirror` in front of it, and the client with a private configuration. A
-//! client that isn't installed is a visible skip, or a failure where `TOWER_OCI_REQUIRE_CLIENTS=1`.
+//! as upstream, the example `wave` or `mirror` in front of it, or the example `registry` alone, and the client with a
+//! private configuration. A client that isn't installed is a visible skip, or a failure where
+//! `TOWER_OCI_REQUIRE_CLIENTS=1`.
 //!
 //! `cargo test --all-features` builds the examples as well. `cargo test --test interop` doesn't, and runs
 //! what lies there from an earlier build: `cargo build --all-features --examples` goes before it.
@@ -29,3 +30,4 @@ mod logins;
 mod matrix;
 mod mirror;
 mod pushes;
+mod registry;

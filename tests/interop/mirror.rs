@@ -15,11 +15,7 @@ use crate::support::mirror::Mirror;
 use crate::support::process::outcome;
 use crate::support::registry::Registry;
 use crate::support::room::Room;
-
-use self::units::Size;
-
-#[path = "../../examples/mirror/units.rs"]
-mod units;
+use crate::support::units::{self, Size};
 
 const KIND: Kind = Kind::OciAttested;
 const WELCOME: &str = include_str!("mirror/welcome.txt");

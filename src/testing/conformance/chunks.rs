@@ -269,18 +269,26 @@ async fn streamed(site: &Site) -> Checked {
 }
 
 async fn cancelled(site: &Site) -> Checked {
-    for location in [opened(site).await?, begun(site).await?] {
+    let takes_chunks = site.target().offers(Feature::Chunks);
+    for location in [opened(site).await?, begun_if_possible(site).await?] {
         let answer = site.send(Method::DELETE, location.clone(), &[("content-length", "0")], "").await?;
         answer.has_status(&[204])?;
         site.follow(location.clone()).await?.is_error(&[404], &["BLOB_UPLOAD_UNKNOWN"])?;
-        let answer = chunk(site, &location, "0-4", "01234").await?;
-        answer.is_error(&[404], &["BLOB_UPLOAD_UNKNOWN"])?;
+        if takes_chunks {
+            let answer = chunk(site, &location, "0-4", "01234").await?;
+            answer.is_error(&[404], &["BLOB_UPLOAD_UNKNOWN"])?;
+        }
     }
     Ok(())
 }
 
+/// An upload with a chunk, or without where none is taken.
+async fn begun_if_possible(site: &Site) -> Checked<Uri> {
+    if site.target().offers(Feature::Chunks) { begun(site).await } else { opened(site).await }
+}
+
 async fn nothing_left(site: &Site) -> Checked {
-    let location = begun(site).await?;
+    let location = begun_if_possible(site).await?;
     site.send(Method::DELETE, location.clone(), &[("content-length", "0")], "").await?.has_status(&[204])?;
     let blob = Blob::new("01234");
     let answer = site.finish(location, &blob.digest, &Bytes::new()).await?;

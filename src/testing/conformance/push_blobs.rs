@@ -160,7 +160,8 @@ async fn unknown(site: &Site) -> Checked {
     let location = site.open("").await?.location()?;
     let blob = Blob::new(format!("a blob of {}", site.name()));
     site.finish(location.clone(), &blob.digest, &blob.content).await?.has_status(&[201])?;
-    for method in [Method::PATCH, Method::PUT, Method::GET, Method::DELETE] {
+    let chunk = site.target().offers(Feature::Chunks).then_some(Method::PATCH);
+    for method in chunk.into_iter().chain([Method::PUT, Method::GET, Method::DELETE]) {
         let is_put = method == Method::PUT;
         let url: String = if is_put { with_digest(&location, blob.digest) } else { location.to_string() };
         let has_body = is_put || method == Method::PATCH;

@@ -8,6 +8,8 @@ use crate::support::room::Room;
 #[derive(Debug)]
 pub(crate) struct Containers {
     room: Room,
+    /// The one registry that has TLS.
+    secure: Option<String>,
 }
 
 impl Containers {
@@ -43,7 +45,7 @@ impl Containers {
         );
         room.write("registries.conf", "unqualified-search-registries = []\n");
         room.write("auth.json", "{}");
-        Self { room }
+        Self { room, secure: None }
     }
 
     /// With settings that say which registry has a mirror where.
@@ -51,6 +53,24 @@ impl Containers {
         let containers = Self::new();
         containers.room.write("registries.conf", registries);
         containers
+    }
+
+    /// With the authority that vouches for one registry; all others are spoken to over plain HTTP.
+    pub(crate) fn trusting(registry: &str, authority: &str) -> Self {
+        let mut containers = Self::new();
+        containers.room.write("certificates/ca.crt", authority);
+        containers.secure = Some(registry.to_owned());
+        containers
+    }
+
+    /// The option that says how to reach the registry that `name` begins with; `side` is `src-`, `dest-` or nothing.
+    pub(crate) fn tls(&self, side: &str, name: &str) -> String {
+        match &self.secure {
+            Some(registry) if name.starts_with(registry.as_str()) => {
+                format!("--{side}cert-dir={}", self.room.join("certificates").display())
+            }
+            _ => format!("--{side}tls-verify=false"),
+        }
     }
 
     pub(crate) fn room(&self) -> &Room {

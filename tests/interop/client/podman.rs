@@ -21,19 +21,22 @@ impl Podman {
         Self { containers: Containers::behind(registries) }
     }
 
+    /// With the authority that vouches for one registry.
+    pub(crate) fn trusting(registry: &str, authority: &str) -> Self {
+        Self { containers: Containers::trusting(registry, authority) }
+    }
+
     /// Pulls an image as the settings of registries say, and gives its id.
     pub(crate) fn pull_mirrored(&self, image: &str) -> String {
         run(self.containers.command("podman").args(["pull", "--quiet", image])).trim().to_owned()
     }
 
-    /// Pulls an image over plain HTTP, and gives its id: the hex digits of its config's digest.
+    /// Pulls an image, and gives its id: the hex digits of its config's digest.
     pub(crate) fn pull(&self, image: &str) -> String {
-        run(self.containers.command("podman").args(["pull", "--quiet", "--tls-verify=false", image]))
-            .trim()
-            .to_owned()
+        run(&mut self.pulling(image)).trim().to_owned()
     }
 
-    /// Logs in over plain HTTP, and keeps what it takes for later pulls and pushes.
+    /// Logs in, and keeps what it takes for later pulls and pushes.
     pub(crate) fn login(&self, registry: SocketAddr, credentials: (&str, &str)) {
         run(&mut self.logging_in(registry, credentials));
     }
@@ -52,26 +55,38 @@ impl Podman {
         run(&mut self.pushing(local, image));
     }
 
-    /// The same where it is refused.
+    /// Forgets an image.
+    pub(crate) fn remove(&self, image: &str) {
+        run(self.containers.command("podman").args(["rmi", "--force", image]));
+    }
+
+    /// A push that is refused.
     pub(crate) fn refused_push(&self, local: &str, image: &str) -> String {
         refused(&mut self.pushing(local, image))
     }
 
     /// A pull that is refused.
     pub(crate) fn refused_pull(&self, image: &str) -> String {
-        refused(self.containers.command("podman").args(["pull", "--quiet", "--tls-verify=false", image]))
+        refused(&mut self.pulling(image))
+    }
+
+    fn pulling(&self, image: &str) -> Command {
+        let mut command = self.containers.command("podman");
+        command.args(["pull", "--quiet", &self.containers.tls("", image), image]);
+        command
     }
 
     fn logging_in(&self, registry: SocketAddr, (user, password): (&str, &str)) -> Command {
-        let mut command = self.containers.command("podman");
-        command.args(["login", "--tls-verify=false", "--username", user, "--password", password]);
-        command.arg(registry.to_string());
+        let (mut command, registry) = (self.containers.command("podman"), registry.to_string());
+        let tls = self.containers.tls("", &registry);
+        command.args(["login", &tls, "--username", user, "--password", password, &registry]);
         command
     }
 
     fn pushing(&self, local: &str, image: &str) -> Command {
         let mut command = self.containers.command("podman");
-        command.args(["push", "--quiet", "--tls-verify=false", local, &format!("docker://{image}")]);
+        let tls = self.containers.tls("", image);
+        command.args(["push", "--quiet", &tls, local, &format!("docker://{image}")]);
         command
     }
 

@@ -35,6 +35,11 @@ impl Skopeo {
         Self { containers: Containers::new() }
     }
 
+    /// With the authority that vouches for one registry.
+    pub(crate) fn trusting(registry: &str, authority: &str) -> Self {
+        Self { containers: Containers::trusting(registry, authority) }
+    }
+
     pub(crate) fn inspect(&self, image: &str) -> Value {
         let image = format!("docker://{image}");
         let text = run(self.command().args(["inspect", "--tls-verify=false", &image]));
@@ -50,7 +55,7 @@ impl Skopeo {
 
     /// Copies files to a registry, byte for byte and with everything that they name.
     pub(crate) fn push(&self, from: &Copied, image: &str) {
-        let fixed = ["copy", "--quiet", "--all", "--preserve-digests", "--dest-tls-verify=false"];
+        let fixed = ["copy", "--quiet", "--all", "--preserve-digests", &self.containers.tls("dest-", image)];
         let (from, to) = (format!("dir:{}", from.directory.display()), format!("docker://{image}"));
         run(self.command().args(fixed).args([from, to]));
     }
@@ -74,7 +79,7 @@ impl Skopeo {
         refused(&mut self.guarded(image, credentials, &self.containers.room().join("refused")))
     }
 
-    /// Logs in over plain HTTP, and keeps what it takes for later.
+    /// Logs in, and keeps what it takes for later.
     pub(crate) fn login(&self, registry: SocketAddr, credentials: (&str, &str)) {
         run(&mut self.logging_in(registry, credentials));
     }
@@ -120,24 +125,37 @@ impl Skopeo {
     }
 
     pub(crate) fn delete(&self, image: &str) {
-        run(self.command().args(["delete", "--tls-verify=false", &format!("docker://{image}")]));
+        run(&mut self.deleting(image));
     }
 
     /// The same where it is refused.
     pub(crate) fn refused_delete(&self, image: &str) -> String {
-        refused(self.command().args(["delete", "--tls-verify=false", &format!("docker://{image}")]))
+        refused(&mut self.deleting(image))
+    }
+
+    /// A copy that is refused.
+    pub(crate) fn refused_copy(&self, image: &str) -> String {
+        let to = format!("dir:{}", self.containers.room().join("refused").display());
+        refused(&mut self.copying_to(image, Take::All, &to, &[]))
+    }
+
+    fn deleting(&self, image: &str) -> Command {
+        let mut command = self.command();
+        command.args(["delete", &self.containers.tls("", image), &format!("docker://{image}")]);
+        command
     }
 
     fn logging_in(&self, registry: SocketAddr, (user, password): (&str, &str)) -> Command {
-        let mut command = self.command();
-        command.args(["login", "--tls-verify=false", "--username", user, "--password", password]);
-        command.arg(registry.to_string());
+        let (mut command, registry) = (self.command(), registry.to_string());
+        let tls = self.containers.tls("", &registry);
+        command.args(["login", &tls, "--username", user, "--password", password, &registry]);
         command
     }
 
     fn transferring(&self, from: &str, to: &str) -> Command {
         let mut command = self.command();
-        command.args(["copy", "--quiet", "--all", "--src-tls-verify=false", "--dest-tls-verify=false"]);
+        let (from_tls, to_tls) = (self.containers.tls("src-", from), self.containers.tls("dest-", to));
+        command.args(["copy", "--quiet", "--all", &from_tls, &to_tls]);
         command.args([format!("docker://{from}"), format!("docker://{to}")]);
         command
     }
@@ -153,10 +171,16 @@ impl Skopeo {
     }
 
     fn copy_to(&self, image: &str, take: Take, to: &str, options: &[&str]) {
+        run(&mut self.copying_to(image, take, to, options));
+    }
+
+    fn copying_to(&self, image: &str, take: Take, to: &str, options: &[&str]) -> Command {
         let all: &[&str] = if take == Take::All { &["--all"] } else { &[] };
-        let image = format!("docker://{image}");
-        let fixed = ["copy", "--quiet", "--src-tls-verify=false"];
-        run(self.command().args(fixed).args(options).args(all).args([&image, to]));
+        let tls = self.containers.tls("src-", image);
+        let mut command = self.command();
+        command.args(["copy", "--quiet", &tls]).args(options).args(all);
+        command.args([&format!("docker://{image}"), to]);
+        command
     }
 
     fn command(&self) -> Command {

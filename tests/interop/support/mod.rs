@@ -14,5 +14,8 @@ pub(crate) mod process;
 pub(crate) mod push;
 pub(crate) mod registry;
 pub(crate) mod room;
+pub(crate) mod standalone;
 pub(crate) mod token;
+#[path = "../../../examples/support/units.rs"]
+pub(crate) mod units;
 pub(crate) mod wave;

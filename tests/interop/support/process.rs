@@ -113,6 +113,11 @@ impl Daemon {
         }
     }
 
+    /// Waits until the program has ended, and gives how.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        wait(&mut self.child, END_LIMIT).unwrap_or_else(|| panic!("{} still ran", self.name))
+    }
+
     /// All output so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()

@@ -14,7 +14,7 @@ use crate::support::token::TokenService;
 pub(crate) const USER: &str = "puller";
 pub(crate) const PASSWORD: &str = "open sesame";
 /// [`USER`] and [`PASSWORD`] as `htpasswd -nbB` renders them.
-const HTPASSWD: &str = "puller:$2y$04$unUCi4ro9CegH2NtbwoVfOYEfVg4QLrwlMQgUiF0MJZd5spJJ8/xq\n";
+pub(crate) const HTPASSWD: &str = "puller:$2y$04$unUCi4ro9CegH2NtbwoVfOYEfVg4QLrwlMQgUiF0MJZd5spJJ8/xq\n";
 
 #[derive(Debug)]
 pub(crate) struct Registry {
