@@ -27,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 
+mod address;
 mod call;
 mod condition;
 mod credential;
@@ -38,6 +39,7 @@ mod operations;
 mod registry;
 mod reply;
 
+pub use self::address::ClientAddress;
 pub use self::call::{Access, Call, Operation, OperationKind, Request, Response};
 pub use self::condition::{Accept, Conditions, EntityTags};
 pub use self::credential::{Anonymous, Credential, CredentialId, Credentials};
