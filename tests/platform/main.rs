@@ -8,6 +8,5 @@ mod faults;
 mod packets;
 mod pairings;
 mod renewals;
-mod secrets;
 mod support;
 mod users;

@@ -65,11 +65,7 @@ impl Platforms {
     ///   it can't be reached, 504 when it takes too long.
     pub async fn user(&self, access: &PlatformAccess) -> Result<User, Error> {
         let session = self.session_of(access)?;
-        within(self.0.settings.timeout, &session.endpoint, async {
-            self.paired(&session).await?;
-            self.0.user(&session).await
-        })
-        .await
+        within(self.0.settings.timeout, &session.endpoint, self.0.user(&session)).await
     }
 
     /// What opens `repository` of `registry`, or the registry itself, among what the platform keeps for the user of
@@ -132,12 +128,11 @@ impl Platforms {
         registry: &Host,
         repository: Option<&Repository>,
     ) -> Result<Credential, Error> {
-        let paired = self.paired(session).await?;
         let listing = self.0.listing(session).await?;
         let ecr = EcrHost::of(registry);
         let found = listing.find(registry, repository).or_else(|| ecr.as_ref().and_then(|_| listing.aws()));
         let Some(id) = found else { return Ok(Credential::Anonymous) };
-        let keys = self.0.keys(session, paired, id).await?;
+        let keys = self.0.keys(session, id).await?;
         match (keys, ecr) {
             (Keys::Aws { access_key, secret_key, assume_role_arn: role, external_id }, Some(host)) => {
                 self.0.password(AwsAccount { access_key, secret_key, role, external_id }, host).await
@@ -169,36 +164,35 @@ impl Platforms {
         }
         Err(refused("this service doesn't take credentials from this platform"))
     }
-
-    async fn paired(&self, session: &Session) -> Result<Paired, Error> {
-        let paired = self.0.pairings.of(&session.endpoint).await?;
-        paired.ok_or_else(|| {
-            let endpoint = &session.endpoint;
-            invalid(format!("`towerEndpoint`: {endpoint} has not paired with this service"))
-        })
-    }
 }
 
 impl Inner {
     async fn user(&self, session: &Session) -> Result<User, Error> {
-        let (api, asking, until) = (self.api.clone(), session.clone(), self.believed());
-        let ask = || async move { Ok(Told { value: api.user(&asking).await?, until, weight: 0 }) };
+        let (api, pairings) = (self.api.clone(), self.pairings.clone());
+        let (asking, until) = (session.clone(), self.believed());
+        let ask = || async move {
+            paired(&pairings, &asking).await?;
+            Ok(Told { value: api.user(&asking).await?, until, weight: 0 })
+        };
         self.users.get(session.key, ask).await
     }
 
     async fn listing(&self, session: &Session) -> Result<Arc<Listing>, Error> {
-        let (api, asking, until) = (self.api.clone(), session.clone(), self.believed());
+        let (api, pairings) = (self.api.clone(), self.pairings.clone());
+        let (asking, until) = (session.clone(), self.believed());
         let ask = || async move {
+            paired(&pairings, &asking).await?;
             let (listing, weight) = api.listing(&asking).await?;
             Ok(Told { value: Arc::new(listing), until, weight })
         };
         self.listings.get(of(session, ""), ask).await
     }
 
-    async fn keys(&self, session: &Session, paired: Paired, id: &str) -> Result<Keys, Error> {
-        let (api, asking, until) = (self.api.clone(), session.clone(), self.believed());
-        let wanted = id.to_owned();
+    async fn keys(&self, session: &Session, id: &str) -> Result<Keys, Error> {
+        let (api, pairings) = (self.api.clone(), self.pairings.clone());
+        let (asking, until, wanted) = (session.clone(), self.believed(), id.to_owned());
         let ask = || async move {
+            let paired = paired(&pairings, &asking).await?;
             Ok(Told { value: api.keys(&asking, &paired, &wanted).await?, until, weight: 0 })
         };
         self.keys.get(of(session, id), ask).await
@@ -212,6 +206,13 @@ impl Inner {
     fn believed(&self) -> std::time::SystemTime {
         self.settings.clock.now() + BELIEVED_FOR
     }
+}
+
+/// The keys that the platform encrypts with.
+async fn paired(pairings: &Pairings, session: &Session) -> Result<Paired, Error> {
+    pairings.of(&session.endpoint).await?.ok_or_else(|| {
+        invalid(format!("`towerEndpoint`: {} has not paired with this service", session.endpoint))
+    })
 }
 
 /// What something of a workspace is kept under.

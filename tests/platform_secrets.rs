@@ -1,4 +1,12 @@
-//! Secrets are planted, and must turn up nowhere but where they belong.
+//! Secrets that have to do with platforms are planted, and must turn up nowhere but where they belong.
+//!
+//! It is a program of its own: where others that have no log run beside it, what is logged by a thread may be lost.
+#![cfg(all(feature = "platform", feature = "testing"))]
+#![expect(clippy::unwrap_used, reason = "a failed test is meant to panic")]
+
+#[expect(dead_code, reason = "it is there for other tests")]
+#[path = "platform/support.rs"]
+mod support;
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -11,7 +19,7 @@ use tower_oci::rt::Clock;
 use tower_oci::store::{MemoryRecords, Records};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::support::{START, World};
+use self::support::{START, World};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
