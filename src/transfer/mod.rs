@@ -56,7 +56,8 @@
 //! What fails in a way that may pass (a connection that breaks, 429, 5xx) is tried again, twice at most, after one and
 //! two seconds or what `Retry-After` says up to 30; all else ends the transfer at once. What a denied `HEAD` at the
 //! destination means is left to the write that follows: registries deny reading what isn't there yet. Uploads that are
-//! open when a transfer fails are given up; when it is dropped, they are left to expire.
+//! open when a transfer fails are given up, for which it takes five seconds at most; when it is dropped, they are left to
+//! expire.
 
 mod blob;
 mod limits;
@@ -234,26 +235,31 @@ impl Transfer {
         }
         for document in &tree.documents {
             let tags = if document.digest == root { tags } else { &[] };
-            let mut tries = Tries::new();
-            while let Err(error) = self.put(document, tags).await {
-                tries.again(error).await?;
-            }
+            self.put(document, tags).await?;
             done.manifests += 1;
             tally.change(|progress| progress.manifests_done += 1);
         }
         Ok(done)
     }
 
-    /// Puts a document, by its digest or by its only tag; several tags are asked for at once, and one by one where the
-    /// registry doesn't know that.
+    /// Puts a document, with another try where that may help.
     async fn put(&self, document: &Document, tags: &[Tag]) -> Result<(), Error> {
-        let reference = match tags {
-            [tag] => tag.clone().into(),
-            _ => document.digest.into(),
-        };
-        let more = if tags.len() > 1 { tags } else { &[] };
-        let set = self.put_at(document, reference, more).await?;
-        for tag in more.iter().filter(|tag| !set.contains(tag)) {
+        let mut tries = Tries::new();
+        while let Err(error) = self.put_once(document, tags).await {
+            tries.again(error).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts it by its digest or by its only tag. Several tags are asked for at once, and one by one where the registry
+    /// doesn't know that.
+    async fn put_once(&self, document: &Document, tags: &[Tag]) -> Result<(), Error> {
+        if let [tag] = tags {
+            return self.put_at(document, tag.clone().into(), &[]).await.map(drop);
+        }
+        let at_once = tags.get(..PutManifest::MAX_TAGS).unwrap_or(tags);
+        let set = self.put_at(document, document.digest.into(), at_once).await?;
+        for tag in tags.iter().filter(|tag| !set.contains(tag)) {
             self.put_at(document, tag.clone().into(), &[]).await?;
         }
         Ok(())

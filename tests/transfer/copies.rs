@@ -1,7 +1,7 @@
 //! What is copied, and at which price, when all goes well.
 
 use tower_oci::hosted::Memory;
-use tower_oci::operation::Credential;
+use tower_oci::operation::{BoxFuture, Credential};
 use tower_oci::spec::digest::{Algorithm, Digest};
 use tower_oci::spec::image::Descriptor;
 use tower_oci::spec::json::Raw;
@@ -24,9 +24,9 @@ async fn an_image_is_copied_between_two_registries() {
     )
     .progress(told.listener());
     // It can be spawned.
-    let running =
-        tokio::spawn(async move { transfer.run(&reference("v1"), &[tag("v1"), tag("latest")]).await });
-    let done = running.await.unwrap().unwrap();
+    let running: BoxFuture<'static, _> =
+        Box::pin(async move { transfer.run(&reference("v1"), &[tag("v1"), tag("latest")]).await });
+    let done = running.await.unwrap();
     assert_eq!((&done.digest, &done.media_type), (image.digest(), &MediaType::OCI_MANIFEST));
     assert_eq!(done.size, image.content().len() as u64);
     let bytes: u64 = image.blobs().iter().map(|(blob, _)| blob.size()).sum();
@@ -156,7 +156,7 @@ async fn several_tags_are_set_at_once_or_one_by_one() {
         seen.filter(|line| line.starts_with("PUT") && line.contains("/manifests/")).collect::<Vec<_>>()
     };
     let at_once = format!("PUT /v2/c/d/manifests/{}?tag=v1&tag=v2", short(image.digest()));
-    assert_eq!(puts(&Pair::new()).await, [at_once.clone()]);
+    assert_eq!(puts(&Pair::new()).await, std::slice::from_ref(&at_once));
     let pair = Pair::new();
     let no_tags = Fault::NoHeader(http::HeaderName::from_static("oci-tag"));
     pair.target.faulty.inject(When::kind(Kind::Manifest), no_tags);
