@@ -71,7 +71,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         .layer(settings.credentials()?)
         // Directly over what it saves requests to.
         .layer(cache.clone())
-        .service(upstreams::named(&transport, &settings.secure(), &settings.insecure).build()?);
+        .service(upstreams::named(&transport, &settings.secure(), &settings.insecure, false).build()?);
 
     let app = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))

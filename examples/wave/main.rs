@@ -4,9 +4,18 @@
 //! cargo run --example wave
 //! ```
 //!
-//! It prints lines to paste. `--help` has the settings; each can come from the environment too.
+//! It prints lines to paste. `--help` has the settings; each can come from the environment too. With more features it can
+//! do more: `build` makes images of recipes and freezes them, `redb` keeps what there is in a directory, `platform` takes
+//! credentials from a Seqera Platform.
+//!
+//! ```text
+//! cargo run --example wave --features build,redb -- --data /var/lib/wave
+//! ```
 
 mod demo;
+mod keep;
+#[cfg(feature = "build")]
+mod making;
 mod settings;
 #[path = "../support/stop.rs"]
 mod stop;
@@ -16,6 +25,7 @@ mod upstreams;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -25,17 +35,25 @@ use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt as _};
 use tower_http::trace::TraceLayer;
 use tower_oci::client::transport::{Guard, Transport};
+use tower_oci::error::Error;
 use tower_oci::http::OciLayer;
 use tower_oci::layer::rewrite::RewriteLayer;
 use tower_oci::layer::route::{RouteLayer, Routes};
 use tower_oci::layer::trace::RedactedUri;
 use tower_oci::operation::middleware::{FromFnLayer, Next, from_fn};
-use tower_oci::operation::{Request, UpstreamId};
+use tower_oci::operation::{Access, BoxRegistry, Registry as _, Request, Response, UpstreamId};
 use tower_oci::rt::Tasks;
+use tower_oci::spec::name::Host;
 use tower_oci::wave::Wave;
 
+use self::keep::Kept;
+#[cfg(feature = "build")]
+use self::making::BuildRegistry;
 use self::settings::Settings;
 use self::stop::stop;
+
+/// How long what still runs may take when the service ends.
+const GRACE: Duration = Duration::from_secs(5);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -63,24 +81,47 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let server_url = settings.server_url.clone().unwrap_or_else(|| format!("http://{address}"));
 
-    let wave = Wave::builder(&server_url)
-        .version(env!("CARGO_PKG_VERSION"), option_env!("GIT_COMMIT"))
-        .token_lifetime(Duration::from_secs(u64::from(settings.token_hours) * 3600))
-        .build()?;
-    let tasks = Tasks::new();
+    let (tasks, serving) = (Tasks::new(), Tasks::new());
+    let kept = Kept::open(settings.data(), &tasks).await?;
     let transport = Transport::builder().tasks(tasks.clone()).build()?;
+    #[cfg(feature = "build")]
+    let builds = BuildRegistry::bind(&settings, address, &kept).await?;
+    #[cfg(feature = "build")]
+    let local = local(vec![(demo::host()?, demo::registry()?.boxed_registry()), builds.leaf()]);
+    #[cfg(not(feature = "build"))]
+    let local = local(vec![(demo::host()?, demo::registry()?.boxed_registry())]);
     let images = ServiceBuilder::new()
-        // A token's name becomes a registry, a repository and a plan.
-        .layer(wave.images())
         // Names that carry no token mean a named upstream, or nothing: this is no open proxy.
         .layer(RouteLayer::new(routes(&settings)?))
         // Plans are carried out on what the layers below deliver, which is verified.
         // Injected layers with an address are fetched from public addresses only.
         .layer(RewriteLayer::by_extension().http(transport.connect(Guard::public_only())))
-        // The demo image lives in this process.
-        .layer(demo_leaf()?)
-        .service(settings.upstreams(&transport)?);
+        // Some registries live in this process.
+        .layer(local)
+        .service(settings.upstreams(&transport)?)
+        .boxed_registry();
 
+    let wave = Wave::builder(&server_url)
+        .version(env!("CARGO_PKG_VERSION"), option_env!("GIT_COMMIT"))
+        .token_lifetime(Duration::from_secs(u64::from(settings.token_hours) * 3600))
+        .records(Arc::clone(&kept.records));
+    #[cfg(feature = "platform")]
+    let wave = match settings.trusted_platforms(&transport, Arc::clone(&kept.records))? {
+        Some(platforms) => wave.trusted_platforms(platforms),
+        None => wave,
+    };
+    #[cfg(feature = "build")]
+    let wave = wave.building(making::building(&settings, images.clone(), &kept, &builds, &tasks)?);
+    let wave = wave.build()?;
+    #[cfg(feature = "build")]
+    builds.serve(&serving)?;
+
+    let images = ServiceBuilder::new()
+        // Clients pull; what is written, the service writes by itself.
+        .layer(from_fn(refuse_writes))
+        // A token's name becomes a registry, a repository and a plan.
+        .layer(wave.images())
+        .service(images);
     let app = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .layer(wave.endpoints(images.clone()))
@@ -91,8 +132,14 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 
     println!("{}", welcome(&server_url, address, &demo::request()?));
     axum::serve(listener, app).with_graceful_shutdown(stop()).await?;
+    // Builds that run get a moment; those that don't end by then begin again when somebody asks for them.
+    #[cfg(feature = "build")]
+    if let Some(builds) = wave.builds() {
+        builds.shutdown(GRACE).await;
+    }
+    serving.abort();
     // Connections to upstreams are closed; what is still being read gets a moment.
-    tasks.shutdown(Duration::from_secs(5)).await;
+    tasks.shutdown(GRACE).await;
     Ok(())
 }
 
@@ -105,14 +152,26 @@ fn routes(settings: &Settings) -> Result<Routes, Failure> {
     Ok(routes)
 }
 
-/// Requests for the demo registry are answered in this process, all others go on.
-fn demo_leaf() -> Result<FromFnLayer, Failure> {
-    let (registry, id) = (demo::registry()?, UpstreamId::new(demo::host()?));
-    Ok(from_fn(move |request: Request, next: Next| {
-        let local = request.extensions().get::<UpstreamId>() == Some(&id);
-        let registry = registry.clone();
-        async move { if local { registry.oneshot(request).await } else { next.run(request).await } }
-    }))
+/// Requests for registries of this process are answered by them, all others go on.
+fn local(registries: Vec<(Host, BoxRegistry)>) -> FromFnLayer {
+    from_fn(move |request: Request, next: Next| {
+        let host = request.extensions().get::<UpstreamId>().map(UpstreamId::host);
+        let registry = registries.iter().find(|(name, _)| Some(name) == host);
+        let registry = registry.map(|(_, registry)| registry.clone());
+        async move {
+            match registry {
+                Some(registry) => registry.oneshot(request).await,
+                None => next.run(request).await,
+            }
+        }
+    })
+}
+
+async fn refuse_writes(request: Request, next: Next) -> Result<Response, Error> {
+    match request.operation().access() {
+        Access::Ping | Access::Pull | Access::Catalog => next.run(request).await,
+        _ => Err(Error::denied("this service takes no pushes")),
+    }
 }
 
 fn welcome(server_url: &str, address: SocketAddr, request: &str) -> String {
