@@ -7,6 +7,7 @@
 //! - [`BearerAuth`] and [`BasicAuth`] ask who is there, as registries do.
 //! - [`Hosts`] stands for the network, in memory: one service per host. [`serve`] puts a service on a real socket.
 //! - [`image`] builds small images and puts them into a [`Memory`](crate::hosted::Memory) registry.
+//! - `PlatformStandIn` (feature `platform`) is a Seqera Platform that keeps credentials.
 //! - [`blobs`] is the suite that every [`BlobStore`](crate::store::blobs::BlobStore) passes.
 //! - [`records`] is the suite that every store of [`Records`](crate::store::Records) passes.
 //! - [`conformance`] is the suite for registries: what the distribution specification says, over HTTP.

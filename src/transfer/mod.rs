@@ -163,8 +163,8 @@ impl Transfer {
     /// # Errors
     ///
     /// What the source or the destination fails with, saying which of them and with what; when the image is over a
-    /// limit, or content isn't what its digest says. The destination then has none of the tags that it didn't have, and
-    /// no blob that isn't right.
+    /// limit, or content isn't what its digest says. No tag then means an image that isn't complete, and no blob is there
+    /// that isn't right.
     pub async fn run(&self, reference: &Reference, tags: &[Tag]) -> Result<Transferred, Error> {
         let root = match reference.digest() {
             Some(digest) => *digest,

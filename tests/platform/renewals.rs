@@ -1,12 +1,16 @@
 //! Access tokens that have ended, and refresh tokens.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use tower::ServiceExt as _;
 use tower_oci::body::Body;
 use tower_oci::error::Error;
+use tower_oci::operation::BoxFuture;
+use tower_oci::store::{MemoryRecords, Records};
 use tower_oci::testing::PlatformStandIn;
 use tower_oci::wave::platform::PlatformAccess;
 
@@ -62,6 +66,42 @@ async fn many_who_find_out_at_once_make_one_renewal() {
         assert!(found.is_ok(), "{found:?}");
     }
     assert_eq!(world.asked().iter().filter(|line| *line == RENEWAL).count(), 1);
+}
+
+/// Records in which another process is about to write what this one looks for.
+#[derive(Debug)]
+struct Late {
+    records: MemoryRecords,
+    looked: AtomicBool,
+}
+
+impl Records for Late {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+        if key.starts_with("platform/tokens/") && !self.looked.swap(true, Ordering::Relaxed) {
+            return Box::pin(std::future::ready(Ok(None)));
+        }
+        self.records.get(key)
+    }
+
+    fn put<'a>(&'a self, key: &'a str, value: Bytes, end: SystemTime) -> BoxFuture<'a, Result<(), Error>> {
+        self.records.put(key, value, end)
+    }
+
+    fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        self.records.remove(key)
+    }
+}
+
+#[tokio::test]
+async fn of_two_processes_at_once_the_second_goes_on_with_what_the_first_got() {
+    let world = World::new().await;
+    let access = ended(&world);
+    let late = Late { records: world.records.clone(), looked: AtomicBool::new(false) };
+    let second = world.builder().records(Arc::new(late)).build().unwrap();
+    assert!(world.platforms.user(&access).await.is_ok());
+    world.asked();
+    assert_eq!(second.user(&access).await.unwrap().user_name, "alice");
+    assert_eq!(world.asked(), [USER, RENEWAL, USER]);
 }
 
 #[tokio::test]

@@ -56,7 +56,11 @@ impl World {
 
     /// Another process of the same service: it shares the records and nothing else.
     pub(crate) fn restarted(&self) -> Platforms {
-        builder(&self.endpoint, &self.records, &self.clock).build().unwrap()
+        self.builder().build().unwrap()
+    }
+
+    pub(crate) fn builder(&self) -> PlatformsBuilder {
+        builder(&self.endpoint, &self.records, &self.clock)
     }
 
     pub(crate) fn advance(&self, seconds: u64) {

@@ -54,8 +54,8 @@ struct Kept {
 
 impl Kept {
     fn is_younger(&self, age: Duration, now: SystemTime) -> bool {
-        let created = SystemTime::UNIX_EPOCH + Duration::from_secs(self.created);
-        now.duration_since(created).map_or(true, |since| since < age)
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        now.saturating_sub(self.created) < age.as_secs()
     }
 }
 
