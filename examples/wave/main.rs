@@ -111,7 +111,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         None => wave,
     };
     #[cfg(feature = "build")]
-    let wave = wave.building(making::building(&settings, images.clone(), &kept, &builds, &tasks)?);
+    let wave = wave.building(making::building(&settings, images.clone(), &kept, &builds, address, &tasks)?);
     let wave = wave.build()?;
     #[cfg(feature = "build")]
     builds.serve(&serving)?;

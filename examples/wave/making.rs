@@ -90,10 +90,13 @@ pub(crate) fn building(
     images: BoxRegistry,
     kept: &Kept,
     own: &BuildRegistry,
+    service: SocketAddr,
     tasks: &Tasks,
 ) -> Result<Building, Failure> {
     let (records, logs) = (Arc::clone(&kept.records), kept.logs.clone());
-    let insecure = settings.insecure().chain([&own.host]);
+    // Base images may come through this service itself.
+    let service: Host = service.to_string().parse()?;
+    let insecure = settings.insecure().chain([&own.host, &service]);
     let repository = settings.build_repository()?.map_or_else(|| own.repository(), Ok)?;
     let mut building = Building::new(images)
         .repository(repository)

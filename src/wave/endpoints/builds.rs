@@ -149,7 +149,8 @@ fn start(state: &BuildState) -> String {
 }
 
 pub(super) fn seconds(state: &BuildState) -> Option<f64> {
-    state.duration().map(|duration| duration.as_secs_f64())
+    // To the millisecond, as it is recorded.
+    state.duration().map(|duration| (duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
 pub(super) fn succeeded(state: &BuildState) -> Option<bool> {
