@@ -296,7 +296,7 @@ impl Error {
     }
 
     /// The same error with another message, made of the one that it has.
-    #[cfg(any(feature = "client", feature = "build"))]
+    #[cfg(any(feature = "client", all(feature = "build", feature = "wave")))]
     #[must_use]
     pub(crate) fn map_message(mut self, change: impl FnOnce(&str) -> String) -> Self {
         self.0.message = change(&self.0.message);

@@ -98,7 +98,10 @@ pub(crate) fn building(
     let service: Host = service.to_string().parse()?;
     let insecure = settings.insecure().chain([&own.host, &service]);
     let repository = settings.build_repository()?.map_or_else(|| own.repository(), Ok)?;
+    // The operator named them, with what they are written with. All else isn't written to for anybody.
+    let named: Vec<Host> = settings.named_upstreams().chain([&own.host]).cloned().collect();
     let mut building = Building::new(images)
+        .writes(move |_, repository| named.contains(repository.registry()))
         .repository(repository)
         .credentials(Arc::new(EngineCredentials {
             own: (own.host.clone(), own.credential.clone()),

@@ -198,6 +198,7 @@ impl WaveBuilder {
         #[cfg(feature = "build")]
         let made = self.building.map(|building| building.build(&clock)).transpose()?;
         let settings = Settings {
+            #[cfg(feature = "build")]
             server_url: self.server_url.trim_end_matches('/').to_owned(),
             authority,
             lifetime: self.lifetime,

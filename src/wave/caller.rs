@@ -33,6 +33,7 @@ struct User {
     platforms: Platforms,
     access: PlatformAccess,
     /// The platform's address and the user's number there.
+    #[cfg(feature = "build")]
     name: String,
 }
 
@@ -46,9 +47,15 @@ impl Caller {
         if let (Some(platforms), Some(session)) = (&settings.trusted_platforms, &submission.platform) {
             let access = session.access();
             let user = platforms.user(&access).await?;
-            let endpoint = session.endpoint.as_deref().unwrap_or_default();
-            let name = format!("{endpoint} {}", user.id);
-            return Ok(Self { platform: Some(User { platforms: platforms.clone(), access, name }) });
+            tracing::debug!(user = user.id, "a platform says whom a request is of");
+            return Ok(Self {
+                platform: Some(User {
+                    platforms: platforms.clone(),
+                    access,
+                    #[cfg(feature = "build")]
+                    name: format!("{} {}", session.endpoint.as_deref().unwrap_or_default(), user.id),
+                }),
+            });
         }
         let _ = submission;
         if settings.anonymous || identified {

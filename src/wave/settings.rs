@@ -47,6 +47,7 @@ pub(super) type Authorize = Arc<dyn Fn(&Parts, Action) -> bool + Send + Sync>;
 /// What a [`Wave`](super::Wave) was built with.
 pub(super) struct Settings {
     /// Where clients reach this service, without a slash at the end.
+    #[cfg(feature = "build")]
     pub(super) server_url: String,
     /// What `targetImage` starts with.
     pub(super) authority: Host,

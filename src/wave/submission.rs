@@ -19,6 +19,7 @@ use crate::spec::platform::Platform;
 
 /// A request for an image with more in it.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "build"), expect(dead_code, reason = "nothing is built without the feature"))]
 pub(super) struct Submission {
     pub(super) source: Source,
     pub(super) config: Config,
@@ -36,6 +37,7 @@ pub(super) struct Submission {
 
 /// What an image is made of.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "build"), expect(dead_code, reason = "nothing is built without the feature"))]
 pub(super) enum Source {
     /// Another image.
     Image(ImageName),

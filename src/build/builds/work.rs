@@ -233,6 +233,8 @@ fn add(access: &mut Vec<RegistryAccess>, service: Vec<RegistryAccess>) {
 }
 
 fn shortened(reason: &str) -> String {
+    // Whoever is told a reason is told that a build failed as well.
+    let reason = reason.strip_prefix("the build failed: ").unwrap_or(reason);
     match reason.get(..reason.floor_char_boundary(MAX_REASON)) {
         Some(start) if start.len() < reason.len() => format!("{start}.."),
         _ => reason.to_owned(),

@@ -40,6 +40,7 @@ pub(in crate::wave) struct Ordered {
 impl Order<'_> {
     /// Asks for the build.
     pub(in crate::wave) async fn submit(self, made: &Made) -> Result<Ordered, Error> {
+        self.check_writes(made)?;
         let mut request = self.request(made)?;
         let caller = self.caller.as_ref().map(|(credentials, _)| credentials);
         if caller.is_some() {
@@ -51,6 +52,24 @@ impl Order<'_> {
         let exists = move || async move { freeze::exists(&images, &wanted, credential, facts).await };
         let submitted = made.builds.submit(request, exists).await?;
         Ok(Ordered { submitted, image })
+    }
+
+    /// What is written is written with what the service may, unless the caller brings something.
+    fn check_writes(&self, made: &Made) -> Result<(), Error> {
+        let asked = [
+            ("buildRepository", &self.submission.build_repository),
+            ("cacheRepository", &self.submission.cache_repository),
+        ];
+        for (name, repository) in asked {
+            if let Some(repository) = repository
+                && self.caller.is_none()
+                && !made.may_write(&self.facts, repository)
+            {
+                let message = format!("`{name}`: this service doesn't write to `{repository}` for you");
+                return Err(Error::denied(message));
+            }
+        }
+        Ok(())
     }
 
     fn request(&self, made: &Made) -> Result<BuildRequest, Error> {

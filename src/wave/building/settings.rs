@@ -2,6 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Extensions;
+
 use super::freeze::Freezing;
 use crate::build::builds::{Builds, BuildsBuilder};
 use crate::build::recipe::Templates;
@@ -37,9 +39,13 @@ pub struct Building {
     cache: Option<ImageName>,
     credentials: Arc<dyn Credentials>,
     insecure: Vec<Host>,
+    writes: Writes,
     wait: Duration,
     wait_briefly: Duration,
 }
+
+/// Whether somebody, known by the facts of the HTTP request, may have an image put somewhere.
+type Writes = Arc<dyn Fn(&Extensions, &ImageName) -> bool + Send + Sync>;
 
 type Adjust = Box<dyn FnOnce(BuildsBuilder) -> BuildsBuilder + Send + Sync>;
 
@@ -63,6 +69,7 @@ impl Building {
             cache: None,
             credentials: Arc::new(Anonymous::new()),
             insecure: Vec::new(),
+            writes: Arc::new(|_, _| false),
             wait: Self::WAIT,
             wait_briefly: Self::BRIEF_WAIT,
         }
@@ -116,6 +123,20 @@ impl Building {
         self
     }
 
+    /// Where a caller who brings no credentials may have images put, beside the service's own
+    /// [repository](Self::repository): `may_write` is asked with the extensions of the HTTP request and the
+    /// `buildRepository` or `cacheRepository` of its body. Nowhere by default, since it happens with what the service may
+    /// do, not with what the caller may.
+    ///
+    /// Who comes with a platform's credentials writes with these, and so wherever they allow.
+    pub fn writes(
+        mut self,
+        may_write: impl Fn(&Extensions, &ImageName) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.writes = Arc::new(may_write);
+        self
+    }
+
     /// A registry that the engine speaks to over plain http. Repeatable.
     pub fn insecure(mut self, registry: Host) -> Self {
         self.insecure.push(registry);
@@ -156,6 +177,7 @@ impl Building {
             cache: self.cache,
             access,
             insecure: self.insecure,
+            writes: self.writes,
             wait: self.wait,
             wait_briefly: self.wait_briefly,
         })
@@ -182,6 +204,7 @@ pub(in crate::wave) struct Made {
     pub(super) cache: Option<ImageName>,
     pub(super) access: Access,
     pub(super) insecure: Vec<Host>,
+    writes: Writes,
     wait: Duration,
     wait_briefly: Duration,
 }
@@ -193,6 +216,11 @@ impl Made {
             Some(agent) if agent.names("containerd") => self.wait_briefly.min(self.wait),
             _ => self.wait,
         }
+    }
+
+    /// Whether a caller without credentials of its own may have something put into a repository.
+    pub(super) fn may_write(&self, facts: &Extensions, repository: &ImageName) -> bool {
+        self.is_own(repository) || (self.writes)(facts, repository)
     }
 
     /// Whether an image is in the repository that is the service's own, or below it.
