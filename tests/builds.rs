@@ -1,12 +1,6 @@
 //! Builds through the public API: shared, in turn, bounded, ended, known after a restart.
 #![cfg(feature = "build")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that finds a fault is meant to stop"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that finds a fault is meant to stop")]
 
 #[path = "builds/bed.rs"]
 mod bed;

@@ -16,7 +16,7 @@ use crate::spec::digest::Digest;
 
 /// Why something is to be done.
 pub(super) enum Job {
-    Submission(BuildRequest, Exists),
+    Submission(Box<BuildRequest>, Exists),
     /// Somebody asks for a build that no process works on.
     Resumption(BuildId),
 }
@@ -39,7 +39,7 @@ pub(super) struct Start {
 impl Inner {
     pub(super) async fn decide(&self, job: Job) -> Result<Decided, Error> {
         match job {
-            Job::Submission(request, exists) => self.submission(request, exists).await,
+            Job::Submission(request, exists) => self.submission(*request, exists).await,
             Job::Resumption(id) => self.resumption(id).await,
         }
     }

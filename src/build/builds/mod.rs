@@ -123,7 +123,7 @@ impl Builds {
             let message = format!("`{target}` can't be built: a target has a tag, and no digest");
             return Err(Error::invalid(ErrorCode::NameInvalid, message));
         }
-        let job = Job::Submission(request, Box::new(move || Box::pin(exists())));
+        let job = Job::Submission(Box::new(request), Box::new(move || Box::pin(exists())));
         match self.0.enter(&target, job).await? {
             Stage::Recorded(submitted) => Ok(submitted),
             Stage::Here(state) => Ok(Submitted { id: state.id.clone(), cached: false, digest: None }),
