@@ -1,9 +1,11 @@
 //! Goals 2, 3, 4 and the blobs' half of 9: large blobs, cold and warm; the first byte.
 
+use super::Scale;
 use super::load::Client;
 use super::origin::{Blob, Origin};
-use super::rivals::{Rivals, Server};
-use super::{Scale, median, tell};
+use super::report::{median, tell};
+use super::rivals::Rivals;
+use super::servers::Server;
 
 const GIB: f64 = (1_u64 << 30) as f64;
 

@@ -11,11 +11,12 @@ const ACCEPT: &str =
 /// One connection, kept alive.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: TcpStream,
+    pub(crate) stream: TcpStream,
     host: String,
     /// The last `Location`.
     pub(crate) location: Option<String>,
-    buffer: Vec<u8>,
+    /// What came last.
+    pub(crate) buffer: Vec<u8>,
 }
 
 /// What came for a request.
@@ -66,8 +67,11 @@ impl Client {
             self.host
         )
         .into_bytes();
-        request.extend_from_slice(body);
-        self.stream.write_all(&request).expect("written");
+        // A small body goes with the head; a large one isn't copied.
+        let (with, rest) =
+            if body.len() <= self.buffer.len() { (body, &body[..0]) } else { (&body[..0], body) };
+        request.extend_from_slice(with);
+        self.stream.write_all(&request).and_then(|()| self.stream.write_all(rest)).expect("written");
         let mut filled = 0;
         let end = loop {
             let read = self.stream.read(&mut self.buffer[filled..]).expect("a head");

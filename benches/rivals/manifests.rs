@@ -1,10 +1,12 @@
 //! Goals 5, 6, 9 and 11: manifests.
 
+use super::Scale;
 use super::load::Client;
 use super::origin::{Origin, REPOSITORY};
 use super::ours::REWRITTEN;
-use super::rivals::{Rivals, Server};
-use super::{Scale, median, tell};
+use super::report::{median, tell};
+use super::rivals::Rivals;
+use super::servers::Server;
 use bytes::Bytes;
 use tower_oci::spec::digest::Digest;
 use tower_oci::spec::media_type::MediaType;

@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::Scale;
 use super::load::{Client, memory};
 use super::origin::Origin;
-use super::rivals::{Scratch, Server, ours};
-use super::{Scale, tell};
+use super::report::tell;
+use super::rivals::ours;
+use super::servers::{Scratch, Server};
 
 pub(crate) fn run(scale: Scale, origin: &Origin, scratch: &Scratch) {
     println!("\nmemory, in a server of its own");

@@ -1,33 +1,23 @@
 //! Our server, as a process of its own: the edge, wave, route, rewrite and the cache over a disk store.
 
-use std::io::Read as _;
-
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_oci::client::{Upstream, Upstreams};
-use tower_oci::http::OciService;
 use tower_oci::layer::cache::CacheLayer;
 use tower_oci::layer::rewrite::{InjectedLayer, Plan, Rewrite, RewriteLayer};
 use tower_oci::layer::route::{RouteLayer, Routes};
 use tower_oci::operation::{Operation, Request};
-use tower_oci::rt::Tasks;
 use tower_oci::spec::name::Host;
 use tower_oci::store::blobs::DiskBlobs;
 use tower_oci::wave::Wave;
+
+use super::serving;
 
 /// The tag whose images are rewritten.
 pub(crate) const REWRITTEN: &str = "rewritten";
 
 /// Serves what `origin` has, with a cache in `directory`, until standard input ends.
 pub(crate) fn serve(origin: &str, directory: &str) {
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().read(&mut [0]);
-        std::process::exit(0);
-    });
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
+    serving::serve(async {
         let host: Host = origin.parse().expect("a host");
         let upstream = Upstream::builder(host.clone()).plain_http(true).allow_host(host.clone());
         let layer = InjectedLayer::from_tar(vec![0; 1024].into()).expect("a layer");
@@ -35,23 +25,12 @@ pub(crate) fn serve(origin: &str, directory: &str) {
         let rewrite = Rewrite::new(plan);
         let wave = Wave::builder("http://wave.test").build().expect("a service");
         let store = DiskBlobs::open(directory).await.expect("a store");
-        let images = ServiceBuilder::new()
+        ServiceBuilder::new()
             .layer(wave.images())
             .layer(RouteLayer::new(Routes::new().default_host(host)))
             .layer(RewriteLayer::new(move |request| plan_for(request, &rewrite)))
             .layer(CacheLayer::new(store))
-            .service(Upstreams::builder().upstream(upstream).build().expect("an upstream"));
-        let service = OciService::new(images);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        println!("listening on {}", listener.local_addr().expect("an address"));
-        let tasks = Tasks::new();
-        loop {
-            let (stream, _) = listener.accept().await.expect("a connection");
-            stream.set_nodelay(true).expect("a socket");
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
-            tasks.spawn(async move { drop(connection.await) });
-        }
+            .service(Upstreams::builder().upstream(upstream).build().expect("an upstream"))
     });
 }
 

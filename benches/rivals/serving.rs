@@ -1,0 +1,33 @@
+//! What a process of ours that serves does, whatever it serves.
+
+use std::future::Future;
+use std::io::Read as _;
+
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tower_oci::http::OciService;
+use tower_oci::operation::Registry;
+use tower_oci::rt::Tasks;
+
+/// Serves a registry until standard input ends.
+pub(crate) fn serve<R: Registry>(registry: impl Future<Output = R>) {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let service = OciService::new(registry.await);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        println!("listening on {}", listener.local_addr().expect("an address"));
+        let tasks = Tasks::new();
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            stream.set_nodelay(true).expect("a socket");
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+            tasks.spawn(async move { drop(connection.await) });
+        }
+    });
+}
