@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tower_oci::client::Upstream;
+use tower_oci::client::{RetryPolicy, Upstream};
+use tower_oci::error::Error;
 use tower_oci::operation::{Credential, ListRepositories, ListTags, Ping, Registry as _, Request};
 
 use crate::web::*;
@@ -204,6 +205,47 @@ async fn a_registry_may_change_its_mind_about_how_it_is_asked() {
         web.seen(),
         lines(&[GET_V1, &basic, &basic, &basic, &token, &bearer, &bearer, &bearer, &basic])
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_service_that_could_not_be_had_is_asked_after_anew() {
+    const OLD: &str = r#"Bearer realm="https://old.example/token",service="reg""#;
+    const OLD_TOKEN: &str = "GET https://old.example/token?service=reg&scope=repository:team/app:pull";
+    let failed = || Answer::Failure(Error::unavailable("refused"));
+    let answers: [fn() -> Answer; 5] =
+        [failed, || Answer::Never, || Answer::status(404), || Answer::status(503), || Answer::redirect("/t")];
+    for old in answers {
+        let is_mended = Arc::new(AtomicU32::new(0));
+        let mended = Arc::clone(&is_mended);
+        let web = Web::new(move |call| match (call.line.as_str(), call.authorization()) {
+            (line, _) if line.starts_with(OLD_TOKEN) => old(),
+            (line, _) if line.contains("/token") => Answer::token("t1", 300),
+            (_, Some("Bearer t1")) => Answer::manifest(),
+            _ if mended.load(Ordering::Relaxed) == 0 => Answer::challenge(OLD),
+            _ => Answer::challenge(REALM),
+        });
+        let upstream = web.upstream().retry(RetryPolicy::never()).build().unwrap();
+        for _ in 0..2 {
+            pull(&upstream, "v1").await.unwrap_err();
+            assert_eq!(web.seen(), lines(&[GET_V1, &format!("~{OLD_TOKEN}")]));
+        }
+        is_mended.store(1, Ordering::Relaxed);
+        pull(&upstream, "v1").await.unwrap();
+        assert_eq!(web.seen(), lines(&[GET_V1, TOKEN, &format!("{GET_V1} [Bearer t1]")]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_by_a_token_service_leaves_what_is_known_of_it() {
+    let web = Web::new(|call| match call.line.contains("/token") {
+        true => Answer::status(403),
+        false => Answer::challenge(REALM),
+    });
+    let upstream = web.upstream().build().unwrap();
+    pull(&upstream, "v1").await.unwrap_err();
+    assert_eq!(web.seen(), lines(&[GET_V1, TOKEN]));
+    pull(&upstream, "v1").await.unwrap_err();
+    assert_eq!(web.seen(), lines(&[TOKEN]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,7 +79,9 @@ async fn one_exchange_at_a_time_is_enough_for_a_token_a_redirect_and_a_resumptio
     faulty.inject(When::any().times(1), Fault::Status(StatusCode::SERVICE_UNAVAILABLE));
     let served = serve_with(ServeOptions::new(), faulty.clone()).unwrap();
     realm.set(served.url("/token")).unwrap();
-    let transport = Transport::builder().native_roots(false).max_per_host(1);
+    let transport = Transport::builder().max_per_host(1);
+    #[cfg(feature = "tls")]
+    let transport = transport.native_roots(false);
     let transport = transport.queue_timeout(Duration::from_secs(10)).build().unwrap();
     let upstream = Upstream::builder(served.addr().to_string().parse().unwrap())
         .plain_http(true)

@@ -1,8 +1,8 @@
 //! How an upstream is told who asks: challenges, token services, tokens.
 //!
-//! The first challenge of an upstream is remembered, so that later requests bring their token along. Tokens are kept
-//! by credential and canonical scope set; one request for a token serves all who wait for it, and doesn't end with
-//! the one who asked first.
+//! The first challenge of an upstream is remembered, so that later requests bring their token along, until its token
+//! service can't be had: then the next request provokes a new one. Tokens are kept by credential and canonical scope
+//! set; one request for a token serves all who wait for it, and doesn't end with the one who asked first.
 
 mod scheme;
 mod slot;
@@ -10,6 +10,7 @@ mod token;
 mod words;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -99,6 +100,8 @@ pub(super) struct Auth {
     own: HttpService,
     elsewhere: HttpService,
     scheme: RwLock<Option<Scheme>>,
+    /// Whether the last request for a token got none, and not since it was refused.
+    doubtful: Arc<AtomicBool>,
     slots: Cache<Key, Arc<Slot>>,
 }
 
@@ -112,7 +115,25 @@ impl Auth {
         elsewhere: HttpService,
     ) -> Self {
         let slots = Cache::builder().max_capacity(MAX_TOKENS).time_to_idle(FORGOTTEN_AFTER).build();
-        Self { origin, token_hosts, own, elsewhere, scheme: RwLock::new(None), slots }
+        Self {
+            origin,
+            token_hosts,
+            own,
+            elsewhere,
+            scheme: RwLock::default(),
+            doubtful: Arc::default(),
+            slots,
+        }
+    }
+
+    /// Forgets the challenge where its token service couldn't be had the last time: the upstream may name another one by
+    /// now. Answers whether it did. For the beginning of an operation, whose own retries know what they need.
+    pub(super) fn reconsider(&self) -> bool {
+        let is_doubtful = self.doubtful.swap(false, Ordering::Relaxed);
+        if is_doubtful {
+            *self.scheme.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        is_doubtful
     }
 
     /// What a request of `who` for `scopes` is to be sent with, by all that is known of the upstream.
@@ -198,16 +219,46 @@ impl Auth {
         let trusted = self.trusts(&service.origin);
         let http = if trusted { self.own.clone() } else { self.elsewhere.clone() };
         let who = who.clone();
-        let own = scopes.clone();
+        let (own, doubtful) = (scopes.clone(), Arc::clone(&self.doubtful));
         slot.token(refused, move |wider| async move {
+            // Given up counts as not had: who waits is often less patient than this.
+            let mut outcome = Outcome { is_missing: true, doubtful };
             let wanted = wider.unwrap_or(own);
             let fetching = fetch(http, &service, &wanted, &who, trusted);
-            tokio::time::timeout(FETCHED_WITHIN, fetching).await.unwrap_or_else(|_| {
+            let fetched = tokio::time::timeout(FETCHED_WITHIN, fetching).await.unwrap_or_else(|_| {
                 let (host, seconds) = (&service.origin, FETCHED_WITHIN.as_secs());
-                Err(Error::timed_out(format!("the token service {host} did not answer within {seconds} s")))
-            })
+                let message = format!("the token service {host} did not answer within {seconds} s");
+                Err(Error::timed_out(message).into())
+            });
+            outcome.is_missing = fetched.as_ref().is_err_and(|failed| !failed.is_refusal);
+            fetched.map_err(|failed| failed.error)
         })
         .await
+    }
+}
+
+/// Takes note of what came of a request for a token, when it ends.
+struct Outcome {
+    is_missing: bool,
+    doubtful: Arc<AtomicBool>,
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        self.doubtful.store(self.is_missing, Ordering::Relaxed);
+    }
+}
+
+/// Why there is no token.
+struct NoToken {
+    error: Error,
+    /// Whether the service was there and did not want to give one.
+    is_refusal: bool,
+}
+
+impl From<Error> for NoToken {
+    fn from(error: Error) -> Self {
+        Self { error, is_refusal: false }
     }
 }
 
@@ -224,7 +275,7 @@ async fn fetch(
     scopes: &Scopes,
     who: &Who,
     trusted: bool,
-) -> Result<Token, Error> {
+) -> Result<Token, NoToken> {
     let host = &service.origin;
     let asked = Instant::now();
     let request = token::request(service, scopes, &who.credential, trusted)?;
@@ -240,11 +291,11 @@ async fn fetch(
             )),
             _ => named(error),
         })?;
-        return token::read(&answer, asked, host);
+        return Ok(token::read(&answer, asked, host)?);
     }
     let answered = format!("the token service {host} answered {status}");
     if status.is_redirection() {
-        return Err(Error::bad_gateway(format!("{answered}, and redirects of it are not followed")));
+        return Err(Error::bad_gateway(format!("{answered}, and redirects of it are not followed")).into());
     }
     let words = body.read(token::MAX_ANSWER).await.ok().and_then(|body| words::read(&body));
     let words = words.filter(|words| !words::hides(words, &who.secrets()));
@@ -263,8 +314,10 @@ async fn fetch(
         _ if status.is_client_error() => Error::denied(message),
         _ => Error::bad_gateway(message),
     };
-    Err(match retry_after(&parts.headers) {
+    let error = match retry_after(&parts.headers) {
         Some(retry_after) => error.with_retry_after(retry_after),
         None => error,
-    })
+    };
+    let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+    Err(NoToken { error, is_refusal: status.is_client_error() && !is_gone })
 }

@@ -121,6 +121,7 @@ impl Inner {
     /// Makes a request: with a token where one is needed, through redirects, and again where that may help.
     pub(super) async fn exchange(&self, ask: &Ask) -> Result<Answer, Error> {
         self.budget.deposit();
+        self.auth.reconsider();
         let mut caller = ask.caller.clone();
         let mut renewed = ask.settled;
         let mut refused: Option<Arc<Token>> = None;
@@ -141,6 +142,10 @@ impl Inner {
             }
             let Some(demanded) = passing(&result) else { return result };
             let Some(pause) = self.pause(retries, demanded, ask) else { return result };
+            if result.is_err() {
+                // Another operation may have forgotten the challenge by then.
+                renewed = ask.settled;
+            }
             // The answer's connection isn't kept from others meanwhile.
             drop(result);
             tokio::time::sleep(pause).await;

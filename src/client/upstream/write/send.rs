@@ -32,6 +32,10 @@ impl Inner {
     pub(super) async fn send(&self, delivery: &Delivery<'_>) -> Result<Answer, Error> {
         let Delivery { writes, ask, to, content, .. } = delivery;
         self.budget.deposit();
+        if self.auth.reconsider() {
+            // Or the challenge would cost the content.
+            writes.is_met.store(false, Ordering::Relaxed);
+        }
         let mut caller = ask.caller.clone();
         let mut renewed = false;
         let mut refused: Option<Arc<Token>> = None;
