@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::program::Program;
-use super::session::{Session, start};
+use super::session::{Prepared, Session, start};
 use super::workspace::{Logins, Workspace};
 use crate::build::builder::{Build, Built};
 use crate::build::request::BuildRequest;
@@ -74,7 +74,7 @@ impl Buildah {
     }
 
     /// Everything on disk that the steps need, and where the program finds it.
-    fn prepare(&self, request: &BuildRequest) -> Result<(Workspace, Vec<(&'static str, PathBuf)>), Error> {
+    fn prepare(&self, request: &BuildRequest) -> Result<Prepared, Error> {
         let logins = Logins::by_repository(&request.access)?.to_json()?;
         let workspace = Workspace::new(self.program.private_directory(), &request.context)?;
         let auth = workspace.config().join("auth.json");

@@ -1,11 +1,10 @@
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::task::{Context, Poll};
 
 use tower_service::Service;
 
 use super::program::Program;
-use super::session::{Session, start};
+use super::session::{Prepared, Session, start};
 use super::workspace::{Logins, Workspace};
 use crate::build::builder::{Build, Built};
 use crate::build::request::BuildRequest;
@@ -53,7 +52,7 @@ impl Docker {
         self
     }
 
-    fn prepare(&self, request: &BuildRequest) -> Result<(Workspace, Vec<(&'static str, PathBuf)>), Error> {
+    fn prepare(&self, request: &BuildRequest) -> Result<Prepared, Error> {
         if request.platforms.len() > 1 {
             let asked = super::platforms(&request.platforms);
             let message = format!(

@@ -22,12 +22,18 @@ use crate::build::builder::{Build, Built, Event};
 use crate::error::{Error, ErrorCode};
 use crate::rt::blocking;
 
+/// Variables of a program that are paths of its build.
+type Environment = Vec<(&'static str, PathBuf)>;
+
+/// A build's private directory, and the variables that point into it.
+pub(super) type Prepared = (Workspace, Environment);
+
 /// One build while it runs: a private directory, a program, and who listens.
 pub(super) struct Session {
     pub(super) workspace: Workspace,
     program: Program,
     /// Variables that the engine wants beside the program's own.
-    env: Vec<(&'static str, PathBuf)>,
+    env: Environment,
     events: mpsc::Sender<Result<Event, Error>>,
     tail: Tail,
 }
@@ -37,7 +43,7 @@ pub(super) struct Session {
 pub(super) fn start<F>(
     program: &Program,
     workspace: Workspace,
-    env: Vec<(&'static str, PathBuf)>,
+    env: Environment,
     steps: impl FnOnce(Session) -> F,
 ) -> Result<Build, Error>
 where
