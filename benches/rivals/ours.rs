@@ -20,6 +20,9 @@ use tower_oci::wave::Wave;
 /// The tag whose images are rewritten.
 pub(crate) const REWRITTEN: &str = "rewritten";
 
+/// How much hyper queues for a reader, and takes in of a head: as [`OciService`] recommends.
+const BUFFER: usize = 16 * 1024;
+
 /// Serves what `origin` has, with a cache in `directory`, until standard input ends.
 pub(crate) fn serve(origin: &str, directory: &str) {
     std::thread::spawn(|| {
@@ -49,6 +52,7 @@ pub(crate) fn serve(origin: &str, directory: &str) {
             let (stream, _) = listener.accept().await.expect("a connection");
             stream.set_nodelay(true).expect("a socket");
             let connection = hyper::server::conn::http1::Builder::new()
+                .max_buf_size(BUFFER)
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
             tasks.spawn(async move { drop(connection.await) });
         }
