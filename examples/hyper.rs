@@ -30,10 +30,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             reason = "the crate's rule; a server of one's own spawns as it likes"
         )]
         tokio::spawn(async move {
+            let mut server = auto::Builder::new(TokioExecutor::new());
+            // What is queued for each client that doesn't read; hyper's own limit is 400 KiB.
+            server.http1().max_buf_size(16 * 1024);
             // A client that speaks TLS to a plain port, as podman does first, is no event worth a log line.
-            let _ = auto::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }

@@ -6,8 +6,9 @@
 //! round, medians over rounds of which the rivals take turns, beside the goals of the project. Nothing is asserted: the
 //! machine is shared.
 //!
-//! `cargo bench --all-features --bench rivals` takes some minutes; with `-- --test` all is small and done once. A rival
-//! that isn't installed is left out, and said so. Where the system allows it, all runs in a network namespace of its own
+//! `cargo bench --all-features --bench rivals` takes some minutes; with `-- --test` all is small and done once, with
+//! `-- --only blobs` (or `manifests`, `memory`) only that is measured. A rival that isn't installed is left out, and said
+//! so. Where the system allows it, all runs in a network namespace of its own
 //! with `reno`: other congestion controls blur loopback figures.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "what can't go on stops")]
@@ -56,7 +57,16 @@ fn main() {
     let scratch = Scratch::new();
     let origin = Origin::start(scale);
     let rivals = Rivals::start(&scratch, &origin);
-    blobs::run(scale, &origin, &rivals);
-    manifests::run(scale, &origin, &rivals);
-    memory::run(scale, &origin, &scratch);
+    let only =
+        arguments.iter().position(|argument| argument == "--only").map(|at| arguments[at + 1].as_str());
+    let wants = |part: &str| only.is_none_or(|only| only == part);
+    if wants("blobs") {
+        blobs::run(scale, &origin, &rivals);
+    }
+    if wants("manifests") {
+        manifests::run(scale, &origin, &rivals);
+    }
+    if wants("memory") {
+        memory::run(scale, &origin, &scratch);
+    }
 }

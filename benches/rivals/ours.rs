@@ -15,9 +15,12 @@ use super::serving;
 /// The tag whose images are rewritten.
 pub(crate) const REWRITTEN: &str = "rewritten";
 
+/// How much hyper queues for a reader, and takes in of a head: as [`OciService`] recommends.
+const BUFFER: usize = 16 * 1024;
+
 /// Serves what `origin` has, with a cache in `directory`, until standard input ends.
 pub(crate) fn serve(origin: &str, directory: &str) {
-    serving::serve(async {
+    serving::serve_within(BUFFER, async {
         let host: Host = origin.parse().expect("a host");
         let upstream = Upstream::builder(host.clone()).plain_http(true).allow_host(host.clone());
         let layer = InjectedLayer::from_tar(vec![0; 1024].into()).expect("a layer");

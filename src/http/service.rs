@@ -68,12 +68,18 @@ use crate::operation::{BoxFuture, Registry};
 ///     stream.set_nodelay(true)?;
 ///     let service = service.clone();
 ///     tokio::spawn(async move {
+///         let mut server = Builder::new(TokioExecutor::new());
+///         server.http1().max_buf_size(16 * 1024);
 ///         // A connection that breaks off, or a TLS hello on this plain port, is no news.
-///         let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+///         let _ = server.serve_connection(TokioIo::new(stream), service).await;
 ///     });
 /// }
 /// # }
 /// ```
+///
+/// hyper queues frames for a client until they are so many bytes, by itself 400 KiB: that much memory each client takes
+/// that asks and doesn't read. With `max_buf_size` it is about so much and a frame, and the head of a request may be no
+/// larger.
 #[derive(Clone)]
 pub struct OciService<R> {
     registry: R,

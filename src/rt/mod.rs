@@ -9,6 +9,8 @@ mod clock;
 pub(crate) mod env;
 mod tasks;
 
+#[cfg(feature = "disk")]
+pub(crate) use self::blocking::Begun;
 pub(crate) use self::blocking::blocking;
 pub use self::clock::Clock;
 pub use self::tasks::Tasks;

@@ -19,6 +19,7 @@ mod origin;
 mod principals;
 mod registry;
 mod restart;
+mod rewritten;
 mod slow;
 mod spool;
 mod stale;

@@ -10,14 +10,27 @@ use crate::error::Error;
 use crate::rt::blocking;
 use crate::store::recent::lock;
 
-/// How much of a file is read at once, in bytes.
-pub(super) const PIECE: usize = 256 * 1024;
+/// How much of a file is read at once, in bytes. More wouldn't stay in a core's own cache until it is sent.
+pub(super) const PIECE: usize = 64 * 1024;
+
+/// How much is read at once for a reader that has only begun, and for how many bytes it has.
+const FIRST: usize = 8 * 1024;
+const BEGUN: u64 = 4 * 1024 * 1024;
+
+/// How much is read from the disk itself at once, so that what follows is there when it is wanted.
+const AHEAD: usize = 1024 * 1024;
 
 /// Up to so many bytes have memory of their own: a buffer would be held by too few.
 const LITTLE: usize = PIECE / 2;
 
 /// How many buffers are kept for those who read next.
-const SPARE: usize = 8;
+const SPARE: usize = 32;
+
+/// How much is read at once for a reader that was given so many bytes before. One that asks and doesn't read gets no
+/// further than what the system takes in for it, and holds little.
+pub(super) fn piece(given: u64) -> usize {
+    if given < BEGUN { FIRST } else { PIECE }
+}
 
 /// Buffers of [`PIECE`] bytes that are used again: new memory would be cleared first, which costs about as much as the
 /// read.
@@ -45,6 +58,7 @@ impl Buffers {
         }
         let file = Arc::clone(file);
         let rest = move || {
+            read_ahead(&file, offset);
             let start = offset + buffer.filled as u64;
             let rest = buffer.rest(length);
             buffer.filled += fill_at(&file, start, rest)?;
@@ -109,6 +123,17 @@ fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> usize {
     // Whatever is wrong shows again where it can be told.
     preadv2(file, &mut parts, offset, ReadWriteFlags::NOWAIT).unwrap_or(0)
 }
+
+/// Has the system read what begins at `offset`. It may decline.
+#[cfg(target_os = "linux")]
+fn read_ahead(file: &File, offset: u64) {
+    use rustix::fs::{Advice, fadvise};
+
+    let _ = fadvise(file, offset, std::num::NonZeroU64::new(AHEAD as u64), Advice::WillNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_ahead(_: &File, _: u64) {}
 
 #[cfg(not(target_os = "linux"))]
 fn read_cached(_: &File, _: &mut [u8], _: u64) -> usize {

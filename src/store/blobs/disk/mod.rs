@@ -40,8 +40,9 @@ use crate::spec::range::ByteRange;
 /// has to have file locks.
 ///
 /// Work on files is done on tokio's threads for blocking work; only what is in the page cache is read on the spot, where
-/// the system can say so (Linux). A reader has a buffer of 256 KiB for each frame that is on its way. A blob of up to 256 KiB touches the disk only when it
-/// is committed. Directories are made for their owner only (mode 0700). Clones share one store.
+/// the system can say so (Linux). A reader is given frames of 8 KiB at first and of 64 KiB later, each in memory of its
+/// own until it is sent: how many those are is up to who serves it. A blob of up to 256 KiB touches the disk only when it
+/// is committed; of a larger one up to 1 MiB waits in memory to be written. Directories are made for their owner only (mode 0700). Clones share one store.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -7,7 +7,7 @@ use futures_util::{Stream, stream};
 use http_body_util::BodyExt as _;
 
 use super::Inner;
-use super::buffers::{Buffers, PIECE};
+use super::buffers::{Buffers, PIECE, piece};
 use super::layout::{failed, read_at};
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
@@ -17,6 +17,9 @@ use crate::spec::range::ByteRange;
 use crate::store::blobs::fill::{broken_off, within};
 use crate::store::blobs::reading::counted;
 use crate::store::blobs::store::StoredBlob;
+
+/// How much is read at once to be hashed, on another thread.
+pub(super) const BLOCK: usize = 256 * 1024;
 
 /// A blob that was found.
 struct Opened {
@@ -81,7 +84,7 @@ fn pieces(
         if left == 0 {
             return Ok(None);
         }
-        let length = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        let length = usize::try_from(left).unwrap_or(PIECE).min(piece(offset - first));
         let bytes = buffers.read(&file, offset, length).await?;
         let bytes = whole_piece(bytes, digest, offset, length)?;
         Ok(Some((bytes, (buffers, file, offset + length as u64, left - length as u64))))
@@ -105,14 +108,14 @@ pub(super) async fn hash(file: &Arc<File>, algorithm: Algorithm) -> Result<Diges
     loop {
         let source = Arc::clone(file);
         let step = move || {
-            let bytes = read_at(&source, offset, PIECE)
+            let bytes = read_at(&source, offset, BLOCK)
                 .map_err(|error| failed("reading a blob to check it", error))?;
             hasher.update(&bytes);
             Ok::<_, Error>((hasher, bytes.len()))
         };
         let length;
         (hasher, length) = blocking(step).await??;
-        if length < PIECE {
+        if length < BLOCK {
             return Ok(hasher.finish());
         }
         offset += length as u64;

@@ -15,8 +15,12 @@ use crate::store::blobs::store::Spool;
 /// is committed.
 pub(super) const TAIL: u64 = 256 * 1024;
 
-/// How many pieces wait in memory at most: small ones cost more than their bytes.
+/// How many bytes wait in memory at most while others are being written.
+const MAX_TAIL: u64 = 1024 * 1024;
+
+/// The same in pieces: small ones cost more than their bytes.
 const TAIL_PIECES: usize = 1024;
+const MAX_TAIL_PIECES: usize = 4 * TAIL_PIECES;
 
 /// What was written so far: its beginning in a file, its end in memory.
 pub(super) struct DiskSpool {
@@ -53,15 +57,20 @@ impl DiskSpool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes more bytes into memory. Answers whether that is enough to be written.
-    pub(super) fn push(&self, data: Bytes) -> Result<bool, Error> {
+    /// Takes more bytes into memory. Answers how much waits there now.
+    pub(super) fn push(&self, data: Bytes) -> Result<Waiting, Error> {
         let mut state = self.lock();
         state.check()?;
         if !data.is_empty() {
             state.written += data.len() as u64;
             state.tail.push(data);
         }
-        Ok(state.written - state.start >= TAIL || state.tail.len() >= TAIL_PIECES)
+        let (bytes, pieces) = (state.written - state.start, state.tail.len());
+        Ok(match () {
+            () if bytes >= MAX_TAIL || pieces >= MAX_TAIL_PIECES => Waiting::TooMuch,
+            () if bytes >= TAIL || pieces >= TAIL_PIECES => Waiting::Enough,
+            () => Waiting::Little,
+        })
     }
 
     /// What is in memory, to be written.
@@ -138,6 +147,16 @@ impl DiskSpool {
             _ => Ok(Found::Bytes(state.in_memory(offset, max))),
         }
     }
+}
+
+/// How much waits in memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Little,
+    /// Enough to be written.
+    Enough,
+    /// So much that it has to be written before there is more.
+    TooMuch,
 }
 
 enum Found {

@@ -8,20 +8,24 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use bytes::Bytes;
 
 use super::Inner;
-use super::buffers::PIECE;
 use super::layout::{failed, make_directory, private_file, read_at, remove_file, write_at};
-use super::spool::DiskSpool;
+use super::read::BLOCK;
+use super::spool::{DiskSpool, Waiting};
 use crate::error::{Error, ErrorKind};
 use crate::operation::BoxFuture;
-use crate::rt::blocking;
+use crate::rt::{Begun, blocking};
 use crate::spec::digest::{Algorithm, Digest, Hasher};
 use crate::store::blobs::fill::{agree, check_size};
 use crate::store::blobs::store::{BlobWriter, Spool};
 
-/// Writes into a file of its own in `partial/`, in large pieces.
+/// Writes into a file of its own in `partial/`, in large pieces, while more is taken in.
 ///
 /// What is done on another thread is done by [`Shared`], which outlives a future that is dropped meanwhile.
-pub(super) struct DiskWriter(Arc<Shared>);
+pub(super) struct DiskWriter {
+    shared: Arc<Shared>,
+    /// What is being written now. When it fails, the spool says so to whoever writes next.
+    flush: Option<Begun<Result<(), Error>>>,
+}
 
 struct Shared {
     store: Arc<Inner>,
@@ -49,7 +53,8 @@ impl DiskWriter {
     pub(super) fn new(store: &Arc<Inner>, algorithm: Algorithm) -> Self {
         let sink = Sink { partial: None, hasher: Hasher::new(algorithm), size: 0 };
         let (store, spool) = (Arc::clone(store), Arc::new(DiskSpool::new(store.buffers.clone())));
-        Self(Arc::new(Shared { store, spool, algorithm, sink: Mutex::new(sink) }))
+        let shared = Arc::new(Shared { store, spool, algorithm, sink: Mutex::new(sink) });
+        Self { shared, flush: None }
     }
 }
 
@@ -173,9 +178,9 @@ fn hash(file: &File, algorithm: Algorithm) -> io::Result<Digest> {
     let mut hasher = Hasher::new(algorithm);
     let mut offset = 0;
     loop {
-        let bytes = read_at(file, offset, PIECE)?;
+        let bytes = read_at(file, offset, BLOCK)?;
         hasher.update(&bytes);
-        if bytes.len() < PIECE {
+        if bytes.len() < BLOCK {
             return Ok(hasher.finish());
         }
         offset += bytes.len() as u64;
@@ -202,26 +207,40 @@ impl Drop for Partial {
 
 impl BlobWriter for DiskWriter {
     fn written(&self) -> u64 {
-        self.0.spool.written()
+        self.shared.spool.written()
     }
 
     fn write(&mut self, data: Bytes) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
-            if self.0.spool.push(data)? {
-                let shared = Arc::clone(&self.0);
-                blocking(move || shared.flush()).await??;
+            let waiting = self.shared.spool.push(data)?;
+            if waiting == Waiting::Little {
+                return Ok(());
             }
+            if let Some(flush) = &mut self.flush {
+                if waiting == Waiting::Enough && !flush.is_over() {
+                    return Ok(());
+                }
+                let flushed = flush.await;
+                self.flush = None;
+                flushed??;
+            }
+            let shared = Arc::clone(&self.shared);
+            self.flush = Some(Begun::new(move || shared.flush()));
             Ok(())
         })
     }
 
     fn spool(&self) -> Arc<dyn Spool> {
-        Arc::clone(&self.0.spool) as Arc<dyn Spool>
+        Arc::clone(&self.shared.spool) as Arc<dyn Spool>
     }
 
-    fn commit(self: Box<Self>, digest: Digest, size: u64) -> BoxFuture<'static, Result<(), Error>> {
+    fn commit(mut self: Box<Self>, digest: Digest, size: u64) -> BoxFuture<'static, Result<(), Error>> {
         Box::pin(async move {
-            let shared = Arc::clone(&self.0);
+            // What it fails with, the spool tells.
+            if let Some(flush) = self.flush.take() {
+                let _ = flush.await;
+            }
+            let shared = Arc::clone(&self.shared);
             let committed = move || {
                 let committed = shared.commit(digest, size);
                 match &committed {
@@ -235,23 +254,30 @@ impl BlobWriter for DiskWriter {
         })
     }
 
-    fn abort(self: Box<Self>) -> BoxFuture<'static, ()> {
+    fn abort(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let shared = Arc::clone(&self.0);
+            let flush = self.flush.take();
+            let shared = Arc::clone(&self.shared);
             // A runtime that goes away leaves it to the drop.
             let _ = blocking(move || shared.give_up(true)).await;
+            if let Some(flush) = flush {
+                let _ = flush.await;
+            }
         })
     }
 }
 
 impl Drop for DiskWriter {
     fn drop(&mut self) {
-        self.0.give_up(false);
+        self.shared.give_up(false);
     }
 }
 
 impl fmt::Debug for DiskWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DiskWriter").field("written", &self.written()).finish_non_exhaustive()
+        f.debug_struct("DiskWriter")
+            .field("written", &self.written())
+            .field("is_idle", &self.flush.as_ref().is_none_or(Begun::is_over))
+            .finish_non_exhaustive()
     }
 }
