@@ -37,11 +37,14 @@
 //! | say which registry a name means | [`layer::route`] |
 //! | inject image layers, variables, an entry point | [`layer::rewrite`] |
 //! | offer Wave's container-token API | [`wave`] |
+//! | build images, with an engine of the machine's or your own | [`build`] |
+//! | use credentials that a Seqera Platform keeps | [`wave::platform`] |
+//! | limit how much a caller may ask for | [`layer::limit`] |
 //! | know callers by passwords or tokens, and let them log in | [`layer::auth`] |
 //! | say who may pull, push and delete what | [`layer::authorize`] |
 //! | write a guard or any other layer | [`operation::middleware`] |
 //! | write a leaf of your own | [`operation::Handlers`], and [`layer::verify`] over it |
-//! | keep images in this process | [`hosted`] |
+//! | keep images in this process, or in a directory | [`hosted`] |
 //! | copy an image, or a rewritten one, to another registry | [`transfer`] |
 //! | keep blobs in memory, on disk, or in a store of your own | [`store::blobs`] |
 //! | log requests without secrets | [`layer::trace`] |
@@ -58,7 +61,13 @@
 //!   is spawned outside of [`rt`].
 
 #![cfg_attr(
-    not(all(feature = "client", feature = "wave", feature = "testing")),
+    not(all(
+        feature = "client",
+        feature = "wave",
+        feature = "testing",
+        feature = "build",
+        feature = "platform"
+    )),
     allow(rustdoc::broken_intra_doc_links, reason = "the overview links to rooms that are behind features")
 )]
 
