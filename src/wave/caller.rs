@@ -136,6 +136,11 @@ impl Wave {
             .ok_or_else(|| Error::unavailable("this service no longer uses credentials of platforms"))?;
         let access = PlatformAccess::open(sealed, token.as_bytes())?;
         let image = &grant.image;
-        platforms.credential(&access, image.registry(), Some(image.repository())).await.map(Some)
+        let found = platforms.credential(&access, image.registry(), Some(image.repository())).await;
+        // Who pulls has nothing to log in with: it is the token's credentials that have ended.
+        found.map(Some).map_err(|error| match error.kind() {
+            ErrorKind::Unauthorized => Error::denied(error.message()).with_source(error),
+            _ => error,
+        })
     }
 }

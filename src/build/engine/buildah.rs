@@ -191,7 +191,7 @@ fn registries_conf(request: &BuildRequest) -> String {
 
 /// The version in `buildah version 1.28.2 (…)`.
 fn version(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.strip_prefix("buildah version ")?.split('.');
+    let mut parts = text.strip_prefix("buildah version ")?.split(|c: char| !c.is_ascii_digit());
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 

@@ -1,6 +1,6 @@
 //! `/v1alpha1/builds/{id}` and what is below it.
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response};
 use serde::Serialize;
 
@@ -170,7 +170,10 @@ pub(super) fn reason(state: &BuildState) -> Option<String> {
 
 fn text(body: Body) -> Response<Body> {
     let mut response = answer::with_body(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    // What a build prints is its author's, and no page of this service's.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
