@@ -275,6 +275,11 @@ impl Service {
         self.get(&format!("/v1alpha1/builds/{id}/status")).await.json()
     }
 
+    /// The same stack under other settings.
+    pub(crate) fn of(self, wave: Wave) -> Self {
+        Self { wave, ..self }
+    }
+
     /// Ends it as if the machine had lost its power.
     pub(crate) async fn kill(self) {
         self.tasks.abort();

@@ -2,4 +2,9 @@
 
 pub(crate) mod bed;
 pub(crate) mod engine;
+mod freezes;
 mod recipes;
+mod refusals;
+mod shared;
+mod waiting;
+mod watching;
