@@ -2,6 +2,7 @@
 #![cfg(feature = "wave")]
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a test that finds a fault is meant to stop"
@@ -9,6 +10,9 @@
 
 #[path = "wave/answers.rs"]
 mod answers;
+#[cfg(all(feature = "build", feature = "testing"))]
+#[path = "wave/building/mod.rs"]
+mod building;
 #[path = "wave/layers.rs"]
 mod layers;
 #[path = "wave/names.rs"]
