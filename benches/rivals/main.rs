@@ -19,6 +19,7 @@ mod manifests;
 mod memory;
 mod origin;
 mod ours;
+mod push;
 mod report;
 mod rivals;
 mod servers;

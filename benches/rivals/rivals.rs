@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tower_oci::spec::digest::Digest;
-use tower_oci::spec::media_type::MediaType;
 
 use super::load::Client;
 use super::origin::{Origin, REPOSITORY};
+use super::push;
 use super::servers::{self, Scratch, Server, free_port, program, ready, registry};
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Rivals {
             registry: registry("docker-registry", None, &scratch.directory("registry")),
         };
         if let Some(registry) = &rivals.registry {
-            push(registry.address, origin);
+            push_image(registry.address, origin);
         }
         rivals
     }
@@ -81,21 +81,10 @@ fn nginx(origin: &Origin, directory: &Path) -> Option<Server> {
 }
 
 /// Puts the image into a registry.
-fn push(address: SocketAddr, origin: &Origin) {
+fn push_image(address: SocketAddr, origin: &Origin) {
     let mut client = Client::connect(address);
     for blob in [&origin.config, &origin.layer] {
-        let path = format!("/v2/{REPOSITORY}/blobs/uploads/");
-        assert_eq!(client.send("POST", &path, "content-length: 0\r\n", &[]).status, 202);
-        let location = client.location.clone().expect("a location");
-        let path =
-            location.split_once("//").and_then(|(_, rest)| rest.find('/').map(|at| rest[at..].to_owned()));
-        let path = path.unwrap_or(location);
-        let joined = if path.contains('?') { '&' } else { '?' };
-        let path = format!("{path}{joined}digest={}", Digest::sha256(blob));
-        let status = client.send("PUT", &path, "content-type: application/octet-stream\r\n", blob).status;
-        assert_eq!(status, 201);
+        push::blob(&mut client, REPOSITORY, &Digest::sha256(blob), blob);
     }
-    let path = format!("/v2/{REPOSITORY}/manifests/latest");
-    let header = format!("content-type: {}\r\n", MediaType::OCI_MANIFEST);
-    assert_eq!(client.send("PUT", &path, &header, &origin.manifest).status, 201);
+    push::manifest(&mut client, REPOSITORY, "latest", &origin.manifest);
 }

@@ -1,0 +1,41 @@
+//! What the figures say.
+
+use super::report::{self, median};
+use super::servers::Server;
+use super::work::{Cost, Round};
+
+pub(crate) const RIVAL: &str = "docker-registry";
+
+/// The goal of the project: at least so much of the rival's rate, at most so much of its CPU for an item.
+const RATE: f64 = 2.0;
+const CPU: f64 = 0.5;
+
+const KINDS: [(&str, fn(&Round) -> Cost); 5] = [
+    ("blob push", |round| round.blob_push),
+    ("blob pull", |round| round.blob_pull),
+    ("manifest push", |round| round.manifest_push),
+    ("manifest pull", |round| round.manifest_pull),
+    ("list of tags", |round| round.tags),
+];
+
+pub(crate) fn tell(servers: &[Server], rounds: &[Vec<Round>]) {
+    let Some(rival) = servers.iter().position(|server| server.name == RIVAL) else {
+        println!("nothing to compare with: {RIVAL} is not installed");
+        return;
+    };
+    for (server, ours) in servers.iter().zip(rounds).filter(|(server, _)| server.name != RIVAL) {
+        println!("\n{} against {RIVAL}", server.name);
+        for (what, of) in KINDS {
+            let ratio = |figure: fn(Cost) -> f64| {
+                median(
+                    ours.iter()
+                        .zip(&rounds[rival])
+                        .map(|(one, other)| figure(of(one)) / figure(of(other)))
+                        .collect(),
+                )
+            };
+            report::tell("6", &format!("{what}, rate"), ratio(|cost| cost.rate), RATE, " x", false);
+            report::tell("6", &format!("{what}, CPU for each"), ratio(|cost| cost.cpu), CPU, " x", true);
+        }
+    }
+}
