@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tower::ServiceBuilder;
-use tower_oci::client::{Upstream, Upstreams};
+use tower_oci::client::Upstreams;
 use tower_oci::hosted::Memory;
 use tower_oci::layer::cache::CacheLayer;
 use tower_oci::layer::rewrite::{Plan, Rewrite, RewriteLayer};
@@ -80,6 +80,7 @@ async fn cache_over_a_poorer_upstream() {
 #[cfg(feature = "redb")]
 #[tokio::test]
 async fn cache_on_disk_over_a_registry_on_disk() {
+    use tower_oci::client::Upstream;
     use tower_oci::hosted::Hosted;
     use tower_oci::store::blobs::DiskBlobs;
 
