@@ -72,6 +72,11 @@ impl Site {
 
     /// The digest that the registry has under a tag.
     pub(crate) fn digest(&self, tag: &str) -> Digest {
+        Digest::sha256(&self.manifest(tag))
+    }
+
+    /// The manifest or index that the registry has under a tag.
+    pub(crate) fn manifest(&self, tag: &str) -> Vec<u8> {
         let path = format!("/v2/built/image/manifests/{tag}");
         let authorization = basic(USER, PASSWORD);
         let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
@@ -79,9 +84,7 @@ impl Site {
         let headers = [("Authorization", authorization.as_str()), ("Accept", accept)];
         let answer = send(self.registry.address, "GET", &path, &headers, &[]);
         assert_eq!(answer.status, 200, "{}", answer.text());
-        let digest = Digest::sha256(&answer.body);
-        assert_eq!(answer.header("docker-content-digest"), Some(digest.to_string().as_str()));
-        digest
+        answer.body
     }
 
     /// Ends the test if a private directory is left.
@@ -127,10 +130,9 @@ pub(crate) fn check_content(site: &Site, tag: &str) {
     let mut from = containers.command("buildah");
     from.args(["from", "--quiet", "--tls-verify=false", "--creds", &format!("{USER}:{PASSWORD}")]);
     let container = run(from.arg(site.target(tag))).trim().to_owned();
-    let script =
-        ["run", "--runtime", "runc", &container, "--", "/bin/sh", "-c", "cat /told; echo $BUILT; cat /conf"];
-    let told =
-        run(containers.command("buildah").args(&script[..7]).arg("cat /told; echo $BUILT; ! cat /conf"));
+    let script = "cat /told; echo $BUILT; ! cat /conf 2>/dev/null";
+    let mut command = containers.command("buildah");
+    let told = run(command.args(["run", "--runtime", "runc", &container, "--", "/bin/sh", "-c", script]));
     assert_eq!(told, "from the context\namd64\nyes\n");
     run(containers.command("buildah").args(["rm", &container]));
 }
@@ -165,10 +167,8 @@ pub(crate) async fn check_failure<B: Builder>(site: &Site, engine: &B) {
     // Without a credential the base image can't be had, even where another's build has left it.
     let context = BuildContext::new(format!("FROM {base}\n"));
     let error = build(engine, site.anonymous(context, "denied")).await.outcome.unwrap_err();
-    assert!(
-        error.message().contains("authentication required") || error.message().contains("no basic auth"),
-        "{error}"
-    );
+    let denials = ["authentication required", "no basic auth credentials", "401 Unauthorized"];
+    assert!(denials.iter().any(|denial| error.message().contains(denial)), "{error}");
     site.check_nothing_left();
 }
 

@@ -111,9 +111,18 @@ impl Buildah {
         };
         let args = build_args(request, name, cache.as_deref(), session);
         session.run("the build", self.command(session, args)).await?;
+        let is_index = request.platforms.len() > 1;
+        if !is_index {
+            // Not by the build itself: where all steps were in the cache it would copy an image within the storage, which
+            // the policy forbids.
+            let id = session.workspace.read(&session.workspace.join(IMAGE_ID))?;
+            let id = String::from_utf8_lossy(&id).trim().to_owned();
+            let tag = self.command(session, vec!["tag".into(), id.into(), name.into()]);
+            session.run("naming the image", tag).await?;
+        }
         let digest = session.workspace.join("digest");
         let target = format!("docker://{}", request.target);
-        let push: [&str; 4] = if request.platforms.len() > 1 {
+        let push: [&str; 4] = if is_index {
             ["manifest", "push", "--all", "--format=oci"]
         } else {
             ["push", "--quiet", "--retry=3", "--format=oci"]
@@ -171,7 +180,11 @@ fn build_args(request: &BuildRequest, name: &str, cache: Option<&str>, session: 
     if !request.platforms.is_empty() {
         args.push(flag("platform", &super::platforms(&request.platforms)));
     }
-    args.push(flag(if request.platforms.len() > 1 { "manifest" } else { "tag" }, name));
+    if request.platforms.len() > 1 {
+        args.push(flag("manifest", name));
+    } else {
+        args.extend(["--iidfile".into(), session.workspace.join(IMAGE_ID).into()]);
+    }
     args.extend(session.extra_args().map(OsString::from));
     args.push("--file".into());
     args.push(session.workspace.container_file().into());
@@ -194,6 +207,8 @@ fn version(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.strip_prefix("buildah version ")?.split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
+
+const IMAGE_ID: &str = "image-id";
 
 #[cfg(test)]
 mod tests {
