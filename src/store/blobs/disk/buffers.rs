@@ -13,9 +13,10 @@ use crate::store::recent::lock;
 /// How much of a file is read at once, in bytes. More wouldn't stay in a core's own cache until it is sent.
 pub(super) const PIECE: usize = 64 * 1024;
 
-/// How much is read at once for a reader that has only begun, and for how many bytes it has.
+/// How much is read at once for a reader that has only begun, and for how many bytes it has: more than Linux takes in
+/// for a client that doesn't read, which is 4 MiB and a little.
 const FIRST: usize = 8 * 1024;
-const BEGUN: u64 = 4 * 1024 * 1024;
+const BEGUN: u64 = 8 * 1024 * 1024;
 
 /// How much is read from the disk itself at once, so that what follows is there when it is wanted.
 const AHEAD: usize = 1024 * 1024;
