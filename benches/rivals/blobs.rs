@@ -85,7 +85,7 @@ fn measure(server: &Server, blob: Blob, scale: Scale) -> Round {
 
 /// Many clients, one cold blob.
 fn shared(scale: Scale, origin: &Origin, ours: &Server, cold: f64, warm: f64) {
-    const CLIENTS: usize = 16;
+    const CLIENTS: usize = 64;
     let blob = origin.blob(1000, scale.blob);
     let before = origin.blob_gets();
     let (cpu, _) = ours.cost(|| {
@@ -99,9 +99,9 @@ fn shared(scale: Scale, origin: &Origin, ours: &Server, cold: f64, warm: f64) {
         });
     });
     let gets = origin.blob_gets() - before;
-    tell("4", "upstream requests for 16 clients and one cold blob", gets as f64, 1.0, "", true);
+    tell("4", "upstream requests for 64 clients and one cold blob", gets as f64, 1.0, "", true);
     let expected = (cold + (CLIENTS - 1) as f64 * warm) * blob.size as f64 / GIB;
-    tell("4", "CPU against one fill and 15 warm deliveries", cpu / expected, 1.1, " x", true);
+    tell("4", "CPU against one fill and 63 warm deliveries", cpu / expected, 1.1, " x", true);
 }
 
 /// The first byte of a body of 1 MiB, cold, against nginx and against the origin itself.

@@ -29,6 +29,7 @@ impl<T: Send + 'static> Begun<T> {
     }
 
     /// Whether it is done.
+    #[cfg(feature = "disk")]
     pub(crate) fn is_over(&self) -> bool {
         self.0.is_finished()
     }

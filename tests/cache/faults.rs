@@ -28,17 +28,17 @@ use tower_oci::testing::{Fault, Faulty, Hosts, When};
 use crate::origin::{REPOSITORY, content, head, part, whole};
 
 /// More than is kept in memory, and not a number of frames.
-const SIZE: usize = 450_001;
+pub(crate) const SIZE: usize = 450_001;
 
 /// A registry that fails, behind the client that goes to real ones.
-struct Network {
-    faults: Box<dyn Fn(When, Fault)>,
+pub(crate) struct Network {
+    pub(crate) faults: Box<dyn Fn(When, Fault)>,
     heal: Box<dyn Fn()>,
-    upstream: Upstream,
+    pub(crate) upstream: Upstream,
 }
 
 impl Network {
-    fn new(blob: &Bytes) -> Self {
+    pub(crate) fn new(blob: &Bytes) -> Self {
         let memory = Memory::new();
         let media_type = "application/octet-stream".parse().unwrap();
         memory.push_blob(&REPOSITORY.parse().unwrap(), media_type, blob.clone()).unwrap();
@@ -157,10 +157,10 @@ enum End {
     Broken(usize),
 }
 
-type Told = Vec<(When, Fault)>;
+pub(crate) type Told = Vec<(When, Fault)>;
 
 /// The faults of the list, and whether a reader that stays gets its blob all the same.
-fn faults() -> Vec<(&'static str, Told, bool)> {
+pub(crate) fn faults() -> Vec<(&'static str, Told, bool)> {
     let all = |fault: Fault| vec![(When::any(), fault)];
     let once = |fault: Fault| vec![(When::any().times(1), fault)];
     let and = |first: Fault, then: Fault| {

@@ -10,6 +10,7 @@
 mod answers;
 mod blobs;
 mod breaker;
+mod crowd;
 mod faults;
 mod flawed;
 mod leaving;
@@ -23,4 +24,5 @@ mod rewritten;
 mod slow;
 mod spool;
 mod stale;
+mod statuses;
 mod upstream;

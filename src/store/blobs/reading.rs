@@ -10,6 +10,20 @@ use crate::body::Body;
 use crate::error::Error;
 use crate::spec::digest::Digest;
 
+/// How much of a file is read at once, in bytes. More wouldn't stay in a core's own cache until it is sent.
+pub(super) const PIECE: usize = 64 * 1024;
+
+/// How much is read at once for a reader that has only begun, and for how many bytes it has: more than Linux takes in
+/// for a client that doesn't read, which is 4 MiB and a little.
+const FIRST: usize = 8 * 1024;
+const BEGUN: u64 = 8 * 1024 * 1024;
+
+/// How much is read at once for a reader that was given so many bytes before. One that asks and doesn't read gets no
+/// further than what the system takes in for it, and holds little.
+pub(crate) fn piece(given: u64) -> usize {
+    if given < BEGUN { FIRST } else { PIECE }
+}
+
 /// A body of exactly `length` bytes of the blob `digest`: pieces that add up to less end in an error.
 pub(crate) fn counted(
     pieces: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,

@@ -10,7 +10,7 @@ use crate::body::Body;
 use crate::error::Error;
 use crate::layer::cache::service::Session;
 use crate::spec::range::ByteRange;
-use crate::store::blobs::counted;
+use crate::store::blobs::{counted, piece};
 
 /// A body that follows a transfer from its own offset at its own speed: the whole blob, or the `range` of it, which must
 /// lie within.
@@ -24,7 +24,8 @@ pub(super) fn follow(session: Session, seat: Seat, range: Option<ByteRange>) -> 
         None => (0, seat.known_size()),
     };
     let watch = seat.watch();
-    let follower = Follower { session, seat, watch, next, end, is_whole: range.is_none(), rest: None };
+    let (first, is_whole) = (next, range.is_none());
+    let follower = Follower { session, seat, watch, first, next, end, is_whole, rest: None };
     let pieces = stream::try_unfold(follower, Follower::step);
     match end {
         Some(end) => Body::new(counted(pieces, digest, end.saturating_sub(next))),
@@ -36,6 +37,8 @@ struct Follower {
     session: Session,
     seat: Seat,
     watch: watch::Receiver<Progress>,
+    /// The position of the first byte that it wanted.
+    first: u64,
     /// The position of the next byte.
     next: u64,
     /// The position behind the last byte, where it is known.
@@ -80,7 +83,8 @@ impl Follower {
                 Phase::Failed => return Err(self.seat.failure()),
             };
             if self.next < limit {
-                match self.seat.read(self.next, limit - self.next).await {
+                let at_once = piece(self.next - self.first);
+                match self.seat.read(self.next, limit - self.next, at_once).await {
                     Ok(bytes) => return Ok(Some(bytes)),
                     Err(error) => self.reason(error).await?,
                 }

@@ -11,7 +11,7 @@ use crate::spec::digest::{Digest, Hasher};
 use crate::store::blobs::{BlobWriter, Spool};
 use crate::store::recent::lock;
 
-/// How much is read back at once, in bytes.
+/// How much is read back at once to be hashed, in bytes.
 const PIECE: usize = 256 * 1024;
 
 /// A blob on its way from an upstream, for those who follow it. What brings it is in [`super::fill`].
@@ -157,8 +157,9 @@ impl Transfer {
         failure.unwrap_or_else(|| Error::internal(format!("the transfer of {} ended", self.digest)))
     }
 
-    /// Some bytes from `offset` on, at most `max`. They must have come.
-    pub(super) async fn read(&self, offset: u64, max: u64) -> Result<Bytes, Error> {
+    /// Some bytes from `offset` on, at most `max`, of which `at_once` may be in memory for this reader alone. They must
+    /// have come.
+    pub(super) async fn read(&self, offset: u64, max: u64, at_once: usize) -> Result<Bytes, Error> {
         let spool = {
             let content = lock(&self.content);
             if let Some(bytes) = content.window.read(offset, max) {
@@ -166,7 +167,7 @@ impl Transfer {
             }
             content.spool.clone()
         };
-        let max = usize::try_from(max).unwrap_or(PIECE).min(PIECE);
+        let max = usize::try_from(max).unwrap_or(at_once).min(at_once);
         let read = match spool {
             Some(spool) => spool.read_back(offset, max).await,
             None => Ok(Bytes::new()),
@@ -183,7 +184,7 @@ impl Transfer {
         let mut hasher = Hasher::new(self.digest.algorithm());
         let mut offset = 0;
         while offset < end {
-            let bytes = self.read(offset, end - offset).await?;
+            let bytes = self.read(offset, end - offset, PIECE).await?;
             hasher.update(&bytes);
             offset += bytes.len() as u64;
             tokio::task::coop::consume_budget().await;

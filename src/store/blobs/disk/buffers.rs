@@ -8,14 +8,8 @@ use bytes::Bytes;
 use super::layout::fill_at;
 use crate::error::Error;
 use crate::rt::blocking;
+use crate::store::blobs::reading::PIECE;
 use crate::store::recent::lock;
-
-/// How much of a file is read at once, in bytes. More wouldn't stay in a core's own cache until it is sent.
-pub(super) const PIECE: usize = 64 * 1024;
-
-/// How much is read at once for a reader that has only begun, and for how many bytes it has.
-const FIRST: usize = 8 * 1024;
-const BEGUN: u64 = 4 * 1024 * 1024;
 
 /// How much is read from the disk itself at once, so that what follows is there when it is wanted.
 const AHEAD: usize = 1024 * 1024;
@@ -25,12 +19,6 @@ const LITTLE: usize = PIECE / 2;
 
 /// How many buffers are kept for those who read next.
 const SPARE: usize = 32;
-
-/// How much is read at once for a reader that was given so many bytes before. One that asks and doesn't read gets no
-/// further than what the system takes in for it, and holds little.
-pub(super) fn piece(given: u64) -> usize {
-    if given < BEGUN { FIRST } else { PIECE }
-}
 
 /// Buffers of [`PIECE`] bytes that are used again: new memory would be cleared first, which costs about as much as the
 /// read.

@@ -7,7 +7,7 @@ use futures_util::{Stream, stream};
 use http_body_util::BodyExt as _;
 
 use super::Inner;
-use super::buffers::{Buffers, PIECE, piece};
+use super::buffers::Buffers;
 use super::layout::{failed, read_at};
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
@@ -15,7 +15,7 @@ use crate::rt::blocking;
 use crate::spec::digest::{Algorithm, Digest, Hasher};
 use crate::spec::range::ByteRange;
 use crate::store::blobs::fill::{broken_off, within};
-use crate::store::blobs::reading::counted;
+use crate::store::blobs::reading::{PIECE, counted, piece};
 use crate::store::blobs::store::StoredBlob;
 
 /// How much is read at once to be hashed, on another thread.

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::buffers::{Buffers, PIECE};
+use super::buffers::Buffers;
 use super::layout::failed;
 use crate::error::Error;
 use crate::operation::BoxFuture;
 use crate::store::blobs::fill::given_up;
+use crate::store::blobs::reading::PIECE;
 use crate::store::blobs::store::Spool;
 
 /// How many bytes wait in memory until they are written at once. What a blob has less than this is in no file until it

@@ -262,14 +262,14 @@ async fn a_reader_is_given_little_until_it_has_read() {
     use http_body_util::BodyExt as _;
 
     let (_root, store) = opened().await;
-    let digest = put(&store, &content(5 << 20)).await;
+    let digest = put(&store, &content(9 << 20)).await;
     let mut body = store.get(digest, None).await.unwrap().unwrap().body;
     let mut frames = Vec::new();
     while let Some(frame) = body.frame().await {
         frames.push(frame.unwrap().data_ref().unwrap().len());
     }
-    // 4 MiB is more than is on its way to a client that reads nothing.
-    assert_eq!(frames, [vec![8 << 10; 512], vec![64 << 10; 16]].concat());
+    // 8 MiB is more than is on its way to a client that reads nothing.
+    assert_eq!(frames, [vec![8 << 10; 1024], vec![64 << 10; 16]].concat());
 }
 
 #[tokio::test]
