@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::program::Program;
 use super::session::{Session, start};
-use super::workspace::{Logins, Workspace};
+use super::workspace::{Logins, Variables, Workspace};
 use crate::build::builder::{Build, Built};
 use crate::build::request::BuildRequest;
 use crate::error::Error;
@@ -74,7 +74,7 @@ impl Buildah {
     }
 
     /// Everything on disk that the steps need, and where the program finds it.
-    fn prepare(&self, request: &BuildRequest) -> Result<(Workspace, Vec<(&'static str, PathBuf)>), Error> {
+    fn prepare(&self, request: &BuildRequest) -> Result<(Workspace, Variables), Error> {
         let logins = Logins::by_repository(&request.access)?.to_json()?;
         let workspace = Workspace::new(self.program.private_directory(), &request.context)?;
         let auth = workspace.config().join("auth.json");
@@ -128,6 +128,10 @@ impl Buildah {
             ["push", "--quiet", "--retry=3", "--format=oci"]
         };
         let mut args: Vec<OsString> = push.iter().map(OsString::from).collect();
+        if is_index && request.insecure.contains(request.target.registry()) {
+            // The push of an index doesn't look at `registries.conf` for this.
+            args.push("--tls-verify=false".into());
+        }
         args.extend(["--digestfile".into(), digest.clone().into(), name.into(), target.into()]);
         session.run(&format!("the push to `{}`", request.target), self.command(session, args)).await?;
         Ok(Built::new(super::digest_of(&session.workspace.read(&digest)?)?))

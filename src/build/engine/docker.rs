@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::program::Program;
 use super::session::{Session, start};
-use super::workspace::{Logins, Workspace};
+use super::workspace::{Logins, Variables, Workspace};
 use crate::build::builder::{Build, Built};
 use crate::build::request::BuildRequest;
 use crate::error::Error;
@@ -53,7 +53,7 @@ impl Docker {
         self
     }
 
-    fn prepare(&self, request: &BuildRequest) -> Result<(Workspace, Vec<(&'static str, PathBuf)>), Error> {
+    fn prepare(&self, request: &BuildRequest) -> Result<(Workspace, Variables), Error> {
         if request.platforms.len() > 1 {
             let asked = super::platforms(&request.platforms);
             let message = format!(

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::group::Group;
 use super::program::Program;
 use super::tail::Tail;
-use super::workspace::Workspace;
+use super::workspace::{Variables, Workspace};
 use crate::build::builder::{Build, Built, Event};
 use crate::error::{Error, ErrorCode};
 use crate::rt::blocking;
@@ -27,7 +27,7 @@ pub(super) struct Session {
     pub(super) workspace: Workspace,
     program: Program,
     /// Variables that the engine wants beside the program's own.
-    env: Vec<(&'static str, PathBuf)>,
+    env: Variables,
     events: mpsc::Sender<Result<Event, Error>>,
     tail: Tail,
 }
@@ -37,7 +37,7 @@ pub(super) struct Session {
 pub(super) fn start<F>(
     program: &Program,
     workspace: Workspace,
-    env: Vec<(&'static str, PathBuf)>,
+    env: Variables,
     steps: impl FnOnce(Session) -> F,
 ) -> Result<Build, Error>
 where
