@@ -1,5 +1,4 @@
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::task::{Context, Poll};
 
 use tower_service::Service;
