@@ -209,7 +209,10 @@ fn registries_conf(request: &BuildRequest) -> String {
 /// The version in `buildah version 1.28.2 (…)`.
 fn version(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.strip_prefix("buildah version ")?.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    let major = parts.next()?.parse().ok()?;
+    // `1.9-dev` before a release.
+    let minor = parts.next()?.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((major, minor.parse().ok()?))
 }
 
 const IMAGE_ID: &str = "image-id";
