@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::program::Program;
-use super::session::{Prepared, Session, start};
-use super::workspace::{Logins, Workspace};
+use super::session::{Session, start};
+use super::workspace::{Logins, Variables, Workspace};
 use crate::build::builder::{Build, Built};
 use crate::build::request::BuildRequest;
 use crate::error::Error;
@@ -74,7 +74,7 @@ impl Buildah {
     }
 
     /// Everything on disk that the steps need, and where the program finds it.
-    fn prepare(&self, request: &BuildRequest) -> Result<Prepared, Error> {
+    fn prepare(&self, request: &BuildRequest) -> Result<(Workspace, Variables), Error> {
         let logins = Logins::by_repository(&request.access)?.to_json()?;
         let workspace = Workspace::new(self.program.private_directory(), &request.context)?;
         let auth = workspace.config().join("auth.json");
@@ -221,8 +221,11 @@ fn registries_conf(request: &BuildRequest) -> String {
 
 /// The version in `buildah version 1.28.2 (…)`.
 fn version(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.strip_prefix("buildah version ")?.split(|c: char| !c.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    let mut parts = text.strip_prefix("buildah version ")?.split('.');
+    let major = parts.next()?.parse().ok()?;
+    // `1.9-dev` before a release.
+    let minor = parts.next()?.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((major, minor.parse().ok()?))
 }
 
 const IMAGE_ID: &str = "image-id";

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::program::Program;
-use super::session::{Prepared, Session, start};
-use super::workspace::{Logins, Workspace};
+use super::session::{Session, start};
+use super::workspace::{Logins, Variables, Workspace};
 use crate::build::builder::{Build, Built};
 use crate::build::request::BuildRequest;
 use crate::error::Error;
@@ -47,7 +47,7 @@ impl BuildKit {
         Self { program, addresses, next: Arc::new(AtomicUsize::new(0)) }
     }
 
-    fn prepare(&self, request: &BuildRequest) -> Result<Prepared, Error> {
+    fn prepare(&self, request: &BuildRequest) -> Result<(Workspace, Variables), Error> {
         let logins = Logins::by_registry(&request.access, &request.target).to_json()?;
         let workspace = Workspace::new(self.program.private_directory(), &request.context)?;
         let config = workspace.config();

@@ -4,8 +4,8 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::program::Program;
-use super::session::{Prepared, Session, start};
-use super::workspace::{Logins, Workspace};
+use super::session::{Session, start};
+use super::workspace::{Logins, Variables, Workspace};
 use crate::build::builder::{Build, Built};
 use crate::build::request::BuildRequest;
 use crate::error::Error;
@@ -52,7 +52,7 @@ impl Docker {
         self
     }
 
-    fn prepare(&self, request: &BuildRequest) -> Result<Prepared, Error> {
+    fn prepare(&self, request: &BuildRequest) -> Result<(Workspace, Variables), Error> {
         if request.platforms.len() > 1 {
             let asked = super::platforms(&request.platforms);
             let message = format!(

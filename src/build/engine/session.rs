@@ -1,5 +1,4 @@
 use std::ffi::OsStr;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,23 +16,17 @@ use tokio::time::timeout;
 use super::group::Group;
 use super::program::Program;
 use super::tail::Tail;
-use super::workspace::Workspace;
+use super::workspace::{Variables, Workspace};
 use crate::build::builder::{Build, Built, Event};
 use crate::error::{Error, ErrorCode};
 use crate::rt::blocking;
-
-/// Variables of a program that are paths of its build.
-type Environment = Vec<(&'static str, PathBuf)>;
-
-/// A build's private directory, and the variables that point into it.
-pub(super) type Prepared = (Workspace, Environment);
 
 /// One build while it runs: a private directory, a program, and who listens.
 pub(super) struct Session {
     pub(super) workspace: Workspace,
     program: Program,
     /// Variables that the engine wants beside the program's own.
-    env: Environment,
+    env: Variables,
     events: mpsc::Sender<Result<Event, Error>>,
     tail: Tail,
 }
@@ -43,7 +36,7 @@ pub(super) struct Session {
 pub(super) fn start<F>(
     program: &Program,
     workspace: Workspace,
-    env: Environment,
+    env: Variables,
     steps: impl FnOnce(Session) -> F,
 ) -> Result<Build, Error>
 where

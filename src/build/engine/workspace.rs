@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::build::request::{BuildContext, RegistryAccess};
 use crate::error::Error;
 use crate::operation::Credential;
-use crate::spec::name::Host;
+use crate::spec::name::{Host, ImageName};
 
 /// The private directory of one build: its context, its credentials, and whatever its engine writes. It is removed
 /// when this is dropped.
@@ -124,6 +124,9 @@ impl Workspace {
     }
 }
 
+/// Variables that tell an engine where its files are.
+pub(super) type Variables = Vec<(&'static str, PathBuf)>;
+
 /// The form of docker's `config.json` and of podman's `auth.json`.
 #[derive(Default, Serialize)]
 pub(super) struct Logins {
@@ -161,7 +164,7 @@ impl Logins {
 
     /// For docker's family, which knows one for each registry: that of `target` where it covers it, then that of the
     /// whole registry, then the first.
-    pub(super) fn by_registry(access: &[RegistryAccess], target: &crate::spec::name::ImageName) -> Self {
+    pub(super) fn by_registry(access: &[RegistryAccess], target: &ImageName) -> Self {
         let rank = |one: &RegistryAccess| match &one.repository {
             Some(repository)
                 if one.registry == *target.registry()
