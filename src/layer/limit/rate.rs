@@ -73,7 +73,7 @@ impl fmt::Display for Rate {
         write!(f, "{} per ", self.count)?;
         let seconds = self.period.as_secs();
         let units = [(86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
-        let unit = units.iter().find(|(unit, _)| seconds > 0 && seconds % unit == 0);
+        let unit = units.iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
         match unit.filter(|_| self.period.subsec_nanos() == 0) {
             Some((unit, name)) if seconds == *unit => f.write_str(name)?,
             Some((unit, name)) => write!(f, "{} {name}s", seconds / unit)?,
