@@ -1,6 +1,5 @@
 //! The stores of records against the suite for them.
 #![cfg(feature = "testing")]
-#![expect(clippy::unwrap_used, reason = "a test that finds a fault is meant to stop")]
 
 use tower_oci::rt::Clock;
 use tower_oci::store::index::MemoryIndex;

@@ -11,7 +11,10 @@ pub(crate) const RIVAL: &str = "docker-registry";
 const RATE: f64 = 2.0;
 const CPU: f64 = 0.5;
 
-const KINDS: [(&str, fn(&Round) -> Cost); 5] = [
+/// A kind of work, and where a round has what it costs.
+type Kind = (&'static str, fn(&Round) -> Cost);
+
+const KINDS: [Kind; 5] = [
     ("blob push", |round| round.blob_push),
     ("blob pull", |round| round.blob_pull),
     ("manifest push", |round| round.manifest_push),
