@@ -4,12 +4,11 @@ use tower_oci::hosted::{Hosted, Memory};
 
 use super::serving;
 
+pub(crate) const SYNCED: &str = "tower-oci on disk, synced";
+
 /// What they are called, and what they are told.
-pub(crate) const KINDS: [(&str, &str); 3] = [
-    ("tower-oci on disk", "disk"),
-    ("tower-oci on disk, synced", "synced"),
-    ("tower-oci in memory", "memory"),
-];
+pub(crate) const KINDS: [(&str, &str); 3] =
+    [("tower-oci on disk", "disk"), (SYNCED, "synced"), ("tower-oci in memory", "memory")];
 
 /// Serves a registry of a kind, in `directory`, until standard input ends.
 pub(crate) fn serve(kind: &str, directory: &str) {
