@@ -103,6 +103,7 @@ pub(crate) fn building(
     let mut building = Building::new(images)
         .writes(move |_, repository| named.contains(repository.registry()))
         .repository(repository)
+        .templates(settings.templates()?)
         .credentials(Arc::new(EngineCredentials {
             own: (own.host.clone(), own.credential.clone()),
             others: settings.credentials()?,
@@ -133,10 +134,12 @@ fn engine(settings: &Settings, tasks: &Tasks) -> Result<Option<(BoxBuilder, &'st
         let program = settings.engine_args().fold(Program::new(name).tasks(tasks.clone()), Program::arg);
         settings.engine_environment().fold(program, |program, (name, value)| program.env(name, value))
     };
-    let engine = match settings.engine() {
+    let asked = settings.engine();
+    // A path of one of them means that one.
+    let engine = match asked.rsplit('/').next().unwrap_or_default() {
         "none" => return Ok(None),
-        "buildah" => Engine::Buildah(Buildah::new(program("buildah"))),
-        "docker" => Engine::Docker(Docker::new(program("docker"))),
+        "buildah" => Engine::Buildah(Buildah::new(program(asked))),
+        "docker" => Engine::Docker(Docker::new(program(asked))),
         "auto" => match Engine::detect([""; 0]) {
             Ok(Engine::Buildah(_)) => Engine::Buildah(Buildah::new(program("buildah"))),
             Ok(Engine::Docker(_)) => Engine::Docker(Docker::new(program("docker"))),
@@ -146,11 +149,12 @@ fn engine(settings: &Settings, tasks: &Tasks) -> Result<Option<(BoxBuilder, &'st
                 return Ok(None);
             }
         },
-        addresses => Engine::BuildKit(BuildKit::new(program("buildctl"), addresses.split(','))),
+        _ => Engine::BuildKit(BuildKit::new(program("buildctl"), asked.split(','))),
     };
     let name = engine.name();
-    if program(name).find().is_none() {
-        return Err(format!("--engine: there is no `{name}` here: install it, or say --engine none").into());
+    let path = if asked.ends_with(name) { asked } else { name };
+    if program(path).find().is_none() {
+        return Err(format!("--engine: there is no `{path}` here: install it, or say --engine none").into());
     }
     Ok(Some((engine.boxed_builder(), name)))
 }

@@ -1,6 +1,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+#[cfg(feature = "build")]
+use tower_oci::build::recipe::Templates;
 use tower_oci::client::Upstreams;
 #[cfg(feature = "docker-config")]
 use tower_oci::client::credentials::DockerConfig;
@@ -45,7 +47,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "WAVE_DOCKER_CONFIG", value_name = "FILE")]
     docker_config: Option<std::path::PathBuf>,
 
-    /// What builds images of recipes: `buildah`, `docker`, the addresses of BuildKit daemons with commas between them
+    /// What builds images of recipes: `buildah`, `docker`, a path of one of them, the addresses of BuildKit daemons with commas between them
     /// (`tcp://10.0.0.1:1234`), `none`, or `auto` for what is installed. buildah and docker see of the environment
     /// CONTAINERS_CONF, CONTAINERS_STORAGE_CONF, BUILDAH_ISOLATION and DOCKER_HOST.
     #[cfg(feature = "build")]
@@ -67,6 +69,26 @@ pub(crate) struct Settings {
     #[cfg(feature = "build")]
     #[arg(long, env = "WAVE_BUILDS_LISTEN", value_name = "ADDR")]
     builds_listen: Option<SocketAddr>,
+
+    /// The image that installs Conda packages: `micromamba` with its prefix in `/opt/conda`.
+    #[cfg(feature = "build")]
+    #[arg(long, value_name = "IMAGE")]
+    conda_image: Option<String>,
+
+    /// The image that Conda packages are put on.
+    #[cfg(feature = "build")]
+    #[arg(long, value_name = "IMAGE")]
+    conda_base_image: Option<String>,
+
+    /// The image that installs Spack environments.
+    #[cfg(feature = "build")]
+    #[arg(long, value_name = "IMAGE")]
+    spack_image: Option<String>,
+
+    /// The image that a Spack environment is put on.
+    #[cfg(feature = "build")]
+    #[arg(long, value_name = "IMAGE")]
+    spack_base_image: Option<String>,
 
     /// The directory that tokens, builds, their logs and their images are kept in. In memory without it.
     #[cfg(feature = "redb")]
@@ -174,6 +196,24 @@ impl Settings {
         // A name that changes with every start would mean other images; port 0 was asked for, though.
         let port = if self.listen.port() == 0 { 0 } else { service.port().saturating_add(1) };
         self.builds_listen.unwrap_or_else(|| SocketAddr::new(service.ip(), port))
+    }
+
+    /// The container files of recipes, with the images that were named.
+    pub(crate) fn templates(&self) -> Result<Templates, Failure> {
+        let mut templates = Templates::builder();
+        if let Some(image) = &self.conda_image {
+            templates = templates.micromamba_image(image);
+        }
+        if let Some(image) = &self.conda_base_image {
+            templates = templates.base_image(image);
+        }
+        if let Some(image) = &self.spack_image {
+            templates = templates.spack_builder_image(image);
+        }
+        if let Some(image) = &self.spack_base_image {
+            templates = templates.spack_runner_image(image);
+        }
+        Ok(templates.build()?)
     }
 
     pub(crate) fn insecure(&self) -> impl Iterator<Item = &Host> {

@@ -23,6 +23,8 @@ mod support;
 
 mod client;
 
+#[cfg(all(feature = "build", feature = "redb"))]
+mod builds;
 mod credentials;
 mod harness;
 mod hosted;

@@ -9,6 +9,8 @@ pub(crate) mod guarded;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod layer;
+#[cfg(feature = "build")]
+pub(crate) mod maker;
 pub(crate) mod mirror;
 pub(crate) mod process;
 pub(crate) mod push;

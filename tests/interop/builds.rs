@@ -1,0 +1,225 @@
+//! Images that are built for real, and run: container files, Conda and Spack recipes, freezes.
+
+use serde_json::json;
+
+use crate::client::containers::Containers;
+use crate::client::docker::Docker;
+use crate::client::podman::Podman;
+use crate::support::http::send;
+use crate::support::image::{Kind, image};
+use crate::support::maker::{Made, Maker, file, recipe};
+use crate::support::registry::Registry;
+use crate::support::room::Room;
+
+const BESIDE: &str = "from the file beside\n";
+
+/// A registry with the base image, and its name there.
+fn base() -> (Registry, String) {
+    let registry = Registry::open();
+    let base = image(Kind::DockerManifest);
+    registry.push(base);
+    let name = registry.name(base);
+    (registry, name)
+}
+
+fn two_stages(base: &str) -> String {
+    format!(
+        "FROM {base} AS one\nRUN echo made in stage one > /made && echo this is in the log\n\
+         FROM {base}\nCOPY --from=one /made /made\nCOPY conda.yml /beside\n"
+    )
+}
+
+/// Pulls what was made as podman does, and says what a script prints in it.
+fn run_in(made: &Made, script: &str) -> String {
+    let podman = Podman::new();
+    podman.pull(&made.image);
+    podman.run(&made.image, script)
+}
+
+#[test]
+fn buildah_builds_what_podman_runs() {
+    need!("docker-registry", "busybox", "buildah", "podman", "runc", "examples/wave");
+    let ((registry, base), room) = (base(), Room::new());
+    let containers = Containers::new();
+    let maker = Maker::with_buildah(&registry, &containers, &room.join("data"), &[]);
+    let mut request = recipe(&two_stages(&base), BESIDE);
+    request["containerConfig"] = json!({ "env": ["ADDED=on top"] });
+    request["cacheRepository"] = json!(format!("{}/cache/steps", registry.address));
+    let made = maker.make(&request);
+    assert_eq!(made.answer["cached"], false, "{}", made.answer);
+    // The pull waits for the build.
+    let told = run_in(&made, "cat /made /beside; echo $ADDED");
+    assert_eq!(told, format!("made in stage one\n{BESIDE}on top\n"));
+    let log = maker.log_of(&made);
+    assert!(log.contains("this is in the log"), "{log}");
+
+    // The same again is there.
+    let again = maker.make(&request);
+    assert_eq!((&again.answer["cached"], &again.answer["succeeded"]), (&json!(true), &json!(true)));
+    assert_eq!(again.answer["containerImage"], made.answer["containerImage"]);
+
+    // Elsewhere nothing is, but the steps are kept in the cache repository.
+    let (elsewhere, storage) = (Room::new(), Containers::new());
+    let other = Maker::with_buildah(&registry, &storage, &elsewhere.join("data"), &[]);
+    let cached = other.make(&request);
+    let log = other.log_of(&cached);
+    assert!(log.contains("Using cache") || log.contains("Cache pulled"), "{log}");
+    assert!(!log.contains("\nthis is in the log"), "{log}");
+    assert_eq!(run_in(&cached, "cat /made"), "made in stage one\n");
+}
+
+#[test]
+fn docker_builds_what_podman_runs() {
+    need!("docker-registry", "busybox", "docker", "dockerd", "containerd", "podman", "runc", "examples/wave");
+    let (registry, base) = base();
+    let docker = Docker::start();
+    let maker = Maker::with_docker(&registry, &docker.host());
+    let made = maker.make(&recipe(&two_stages(&base), BESIDE));
+    assert_eq!(run_in(&made, "cat /made /beside"), format!("made in stage one\n{BESIDE}"));
+    let log = maker.log_of(&made);
+    assert!(log.contains("this is in the log"), "{log}");
+}
+
+#[test]
+fn a_failing_build_tells_who_pulls() {
+    need!("docker-registry", "busybox", "buildah", "podman", "runc", "examples/wave");
+    let ((registry, base), room) = (base(), Room::new());
+    let containers = Containers::new();
+    let maker = Maker::with_buildah(&registry, &containers, &room.join("data"), &[]);
+    let broken = format!("FROM {base}\nRUN echo the reason is this; exit 7\n");
+    let made = maker.make(&recipe(&broken, BESIDE));
+    let told = Podman::new().refused_pull(&made.image);
+    let log = format!("its log is at http://{}/v1alpha1/builds/{}/logs", maker.address, made.build);
+    assert!(told.contains("the reason is this") && told.contains(&log), "{told}");
+    // After a `HEAD` the reason is in a header.
+    let (name, tag) = made.image.split_once('/').and_then(|(_, path)| path.rsplit_once(':')).unwrap();
+    let head = send(maker.address, "HEAD", &format!("/v2/{name}/manifests/{tag}"), &[], b"");
+    assert_eq!(head.status, 404);
+    let warning = head.header("warning").unwrap_or_default();
+    assert!(warning.contains("the reason is this"), "{warning}");
+    let status = maker.of(&made, "/status").text();
+    assert!(
+        status.contains(r#""status":"COMPLETED""#) && status.contains(r#""succeeded":false"#),
+        "{status}"
+    );
+}
+
+#[test]
+fn a_service_that_was_killed_while_it_built_builds_again() {
+    need!("docker-registry", "busybox", "buildah", "podman", "runc", "examples/wave");
+    let ((registry, base), room) = (base(), Room::new());
+    let containers = Containers::new();
+    let data = room.join("data");
+    // The registry of builds has another port when the service starts again on a free one.
+    let repository = format!("{}/built", registry.address);
+    let elsewhere = ["--build-repository", repository.as_str()];
+    let maker = Maker::with_buildah(&registry, &containers, &data, &elsewhere);
+    let slow = format!("FROM {base}\nRUN echo it began; sleep 5\nRUN echo it ended > /ended\n");
+    let made = maker.make(&recipe(&slow, BESIDE));
+    while !maker.log().contains("it began") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    maker.kill();
+    let maker = Maker::with_buildah(&registry, &containers, &data, &elsewhere);
+    let status = maker.of(&made, "/status").text();
+    assert!(status.contains(r#""status":"PENDING""#), "{status}");
+    let log = maker.log_of(&made);
+    assert!(log.contains("it began"), "{log}");
+    let status = maker.of(&made, "/status").text();
+    assert!(status.contains(r#""status":"COMPLETED""#) && status.contains(r#""succeeded":true"#), "{status}");
+}
+
+#[test]
+fn a_recipe_is_frozen_with_its_configuration() {
+    need!("docker-registry", "busybox", "buildah", "podman", "runc", "examples/wave");
+    let ((registry, base), room) = (base(), Room::new());
+    let containers = Containers::new();
+    let maker = Maker::with_buildah(&registry, &containers, &room.join("data"), &[]);
+    let repository = format!("{}/frozen/made", registry.address);
+    let mut request = recipe(&two_stages(&base), BESIDE);
+    request["containerConfig"] = json!({ "env": ["ADDED=inside"] });
+    request["freeze"] = json!(true);
+    request["buildRepository"] = json!(repository);
+    let made = maker.make(&request);
+    assert!(made.image.starts_with(&format!("{repository}:")), "{}", made.image);
+    assert_eq!(made.answer["containerToken"], json!(null));
+    let log = maker.log_of(&made);
+    let status = maker.of(&made, "/status").text();
+    assert!(status.contains(r#""succeeded":true"#), "{status}\n{log}");
+    // It is in that registry for good.
+    drop(maker);
+    assert_eq!(run_in(&made, "cat /made; echo $ADDED"), "made in stage one\ninside\n");
+}
+
+/// The tool is a script: no package registry that is reached here has a micromamba. The container file is the real one,
+/// and all that it asks of the tool is checked.
+#[test]
+fn a_conda_recipe_is_built_by_the_container_file_that_is_written_for_it() {
+    need!("docker-registry", "busybox", "buildah", "podman", "runc", "examples/wave");
+    let tool = "#!/bin/sh\nset -e\ncase \"$*\" in\n\
+        'install -y -n base -f /tmp/conda.yml') mkdir -p /opt/conda/bin; grep -q samtools /tmp/conda.yml;\
+        printf '#!/bin/sh\\necho the tool runs\\n' > /opt/conda/bin/samtools; chmod 755 /opt/conda/bin/samtools;;\n\
+        'install -y -n base '*) ;;\n\
+        'env export --name base --explicit') echo '@EXPLICIT'; echo 'file:///channel/noarch/samtools-1.20-0.conda';;\n\
+        'clean -a -y') ;;\n*) echo \"micromamba was asked: $*\" >&2; exit 9;;\nesac\n";
+    let ((registry, base), room) = (base(), Room::new());
+    let containers = Containers::new();
+    let tools = with_tool(&registry, &base, &containers, "micromamba", tool);
+    let images = ["--conda-image", &tools, "--conda-base-image", &base];
+    let maker = Maker::with_buildah(&registry, &containers, &room.join("data"), &images);
+    let recipes = [
+        json!({ "condaFile": file("channels: [\"file:///channel\"]\ndependencies:\n  - samtools=1.20\n") }),
+        json!({ "packages": { "type": "CONDA", "entries": ["samtools=1.20"], "channels": ["conda-forge"] } }),
+    ];
+    for request in recipes {
+        let made = maker.make(&request);
+        let log = maker.log_of(&made);
+        let lock = maker.of(&made, "/condalock");
+        assert_eq!(lock.text(), "@EXPLICIT\nfile:///channel/noarch/samtools-1.20-0.conda\n", "{log}");
+        assert_eq!(run_in(&made, "samtools"), "the tool runs\n");
+    }
+}
+
+#[test]
+fn a_spack_recipe_is_built_by_the_container_file_that_is_written_for_it() {
+    need!("docker-registry", "busybox", "buildah", "podman", "runc", "examples/wave");
+    let tool = "#!/bin/sh\nset -e\ncase \"$*\" in\n\
+        '-D /opt/spack-env config add config:install_tree:root:/opt/software') ;;\n\
+        '-D /opt/spack-env env view enable /opt/view') ;;\n\
+        '-D /opt/spack-env concretize -f') grep -q zlib /opt/spack-env/spack.yaml; echo '{\"lock\":1}' > /opt/spack-env/spack.lock;;\n\
+        '-D /opt/spack-env install --fail-fast') mkdir -p /opt/software /opt/._view/bin; ln -s /opt/._view /opt/view;\
+        printf '#!/bin/sh\\necho the package runs\\n' > /opt/._view/bin/zlib; chmod 755 /opt/._view/bin/zlib;;\n\
+        '-D /opt/spack-env gc -y') ;;\n\
+        'env activate --sh -d /opt/spack-env') echo true;;\n*) echo \"spack was asked: $*\" >&2; exit 9;;\nesac\n";
+    let ((registry, base), room) = (base(), Room::new());
+    let containers = Containers::new();
+    let tools = with_tool(&registry, &base, &containers, "spack", tool);
+    let images = ["--spack-image", &tools, "--spack-base-image", &base];
+    let maker = Maker::with_buildah(&registry, &containers, &room.join("data"), &images);
+    let spack = file("spack:\n  specs: [zlib]\n");
+    let own =
+        format!("FROM {base}\nCOPY --from=builder /opt/._view /opt/._view\nENV PATH=/opt/._view/bin:$PATH\n");
+    for request in [json!({ "spackFile": spack }), json!({ "spackFile": spack, "containerFile": file(&own) })]
+    {
+        let made = maker.make(&request);
+        let log = maker.log_of(&made);
+        let lock = maker.of(&made, "/condalock");
+        assert_eq!(lock.text().trim(), r#"{"lock":1}"#, "{log}");
+        assert_eq!(run_in(&made, "zlib"), "the package runs\n");
+    }
+}
+
+/// The base image with a tool in it, frozen into the registry: its name.
+fn with_tool(registry: &Registry, base: &str, containers: &Containers, name: &str, script: &str) -> String {
+    let room = Room::new();
+    let maker = Maker::with_buildah(registry, containers, &room.join("data"), &[]);
+    let mut request =
+        recipe(&format!("FROM {base}\nCOPY conda.yml /bin/{name}\nRUN chmod 755 /bin/{name}\n"), script);
+    request["freeze"] = json!(true);
+    request["buildRepository"] = json!(format!("{}/tools/{name}", registry.address));
+    let made = maker.make(&request);
+    let log = maker.log_of(&made);
+    let status = maker.of(&made, "/status").text();
+    assert!(status.contains(r#""succeeded":true"#), "{status}\n{log}");
+    made.image
+}
