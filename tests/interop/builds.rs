@@ -1,5 +1,7 @@
 //! Images that are built for real, and run: container files, Conda and Spack recipes, freezes.
 
+#[cfg(feature = "docker-config")]
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use crate::client::containers::Containers;
@@ -9,6 +11,8 @@ use crate::support::http::send;
 use crate::support::image::{Kind, image};
 use crate::support::maker::{Made, Maker, file, recipe};
 use crate::support::registry::Registry;
+#[cfg(feature = "docker-config")]
+use crate::support::registry::{PASSWORD, USER};
 use crate::support::room::Room;
 
 const BESIDE: &str = "from the file beside\n";
@@ -206,6 +210,69 @@ fn a_spack_recipe_is_built_by_the_container_file_that_is_written_for_it() {
         let lock = maker.of(&made, "/condalock");
         assert_eq!(lock.text().trim(), r#"{"lock":1}"#, "{log}");
         assert_eq!(run_in(&made, "zlib"), "the package runs\n");
+    }
+}
+
+#[cfg(feature = "docker-config")]
+#[test]
+fn a_registrys_password_is_nowhere_but_in_a_file_that_goes() {
+    need!("docker-registry", "busybox", "buildah", "podman", "runc", "examples/wave");
+    let (registry, room) = (Registry::basic(), Room::new());
+    registry.push(image(Kind::DockerManifest));
+    let base = registry.name(image(Kind::DockerManifest));
+    let config = json!({ "auths": { registry.address.to_string(): { "auth": STANDARD.encode(format!("{USER}:{PASSWORD}")) } } });
+    let config = room.write("config.json", config.to_string());
+    let (containers, data) = (Containers::new(), room.join("data"));
+    let repository = format!("{}/built", registry.address);
+    let more = ["--docker-config", config.to_str().unwrap(), "--build-repository", repository.as_str()];
+    let maker = Maker::with_buildah(&registry, &containers, &data, &more);
+    let made = maker.make(&recipe(&format!("FROM {base}\nRUN echo it began; sleep 2\n"), BESIDE));
+    while !maker.log().contains("it began") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let secrets = [PASSWORD.to_owned(), STANDARD.encode(format!("{USER}:{PASSWORD}"))];
+    let is_clean = |text: &[u8], place: &str| {
+        for secret in &secrets {
+            let found = text.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!found, "a secret in {place}");
+        }
+    };
+    let mut looked_at = 0;
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        for file in ["cmdline", "environ"] {
+            // A process may end meanwhile.
+            if let Ok(text) = std::fs::read(process.path().join(file)) {
+                // The registry's own process and ours know it by what they are.
+                is_clean(&text, &format!("{} of {}", file, process.path().display()));
+                looked_at += usize::from(text.windows(7).any(|part| part == b"buildah"));
+            }
+        }
+    }
+    assert!(looked_at > 0, "no process of the engine was seen");
+    let log = maker.log_of(&made);
+    assert!(maker.of(&made, "/status").text().contains(r#""succeeded":true"#), "{log}");
+    let podman = Podman::new();
+    podman.pull(&made.image);
+    is_clean(podman.inspect(&made.image).as_bytes(), "the image's configuration or history");
+    is_clean(
+        podman.run(&made.image, "cat $(find / -xdev -type f -size -64k 2>/dev/null)").as_bytes(),
+        "a layer",
+    );
+    is_clean(log.as_bytes(), "the build's log");
+    is_clean(maker.log().as_bytes(), "the service's log");
+    is_clean(maker.of(&made, "").text().as_bytes(), "what is told of the build");
+    drop(maker);
+    files_below(&data, &mut |path, content| is_clean(content, &path.display().to_string()));
+}
+
+/// Every file of a directory, and of those in it.
+#[cfg(feature = "docker-config")]
+fn files_below(directory: &std::path::Path, each: &mut dyn FnMut(&std::path::Path, &[u8])) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        match entry.path() {
+            path if path.is_dir() => files_below(&path, each),
+            path => each(&path, &std::fs::read(&path).unwrap()),
+        }
     }
 }
 

@@ -101,6 +101,12 @@ impl Podman {
     }
 
     /// Runs a script in a new container of an image that was pulled, and gives what it prints.
+    /// All that podman knows of an image.
+    #[cfg(feature = "build")]
+    pub(crate) fn inspect(&self, image: &str) -> String {
+        run(self.containers.command("podman").args(["image", "inspect", image]))
+    }
+
     pub(crate) fn run(&self, image: &str, script: &str) -> String {
         let options = ["run", "--rm", "--network", "host", "--pull", "never"];
         run(self.containers.command("podman").args(options).args([image, "/bin/sh", "-c", script]))
