@@ -50,10 +50,10 @@ impl Caller {
             tracing::debug!(user = user.id, "a platform says whom a request is of");
             return Ok(Self {
                 platform: Some(User {
+                    #[cfg(feature = "build")]
+                    name: format!("{} {}", platforms.endpoint_of(&access)?, user.id),
                     platforms: platforms.clone(),
                     access,
-                    #[cfg(feature = "build")]
-                    name: format!("{} {}", session.endpoint.as_deref().unwrap_or_default(), user.id),
                 }),
             });
         }

@@ -104,6 +104,8 @@ impl Bed {
         let (records, logs, of) = (Arc::clone(&self.records), Arc::clone(&self.logs), tasks.clone());
         let building = Building::new(below.clone())
             .repository(format!("{OWN}/builds").parse().unwrap())
+            // Some tests say otherwise.
+            .writes(|_, _| true)
             .builds(move |builds| builds.records(records).exclusive(true).logs(logs).tasks(of));
         let wave = Wave::builder(format!("http://{OWN}"))
             .records(Arc::clone(&self.records))
@@ -329,7 +331,7 @@ impl Answer {
 
 /// A recipe as it is sent.
 pub(crate) fn base64(text: &str) -> String {
-    super::super::support::base64(text.as_bytes())
+    crate::support::base64(text.as_bytes())
 }
 
 /// An image of one layer.
@@ -341,7 +343,7 @@ pub(crate) fn image(text: &'static str) -> Built {
 pub(crate) fn paused_clock() -> Clock {
     let start = tokio::time::Instant::now();
     Clock::from_fn(move || {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(super::super::support::START) + start.elapsed()
+        SystemTime::UNIX_EPOCH + Duration::from_secs(crate::support::START) + start.elapsed()
     })
 }
 
