@@ -169,6 +169,29 @@ async fn without_a_repository_of_the_service_one_has_to_be_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_service_writes_for_nobody_but_where_it_was_told_to() {
+    let only_ours = |building: tower_oci::wave::Building| {
+        building.writes(|_, repository| repository.repository().as_str() == "team/app")
+    };
+    let bed = Bed::with(|wave| wave, only_ours);
+    bed.push("quay.io/app:1", &image("app"));
+    let service = bed.service();
+    for (member, repository) in
+        [("buildRepository", "quay.io/other/app"), ("cacheRepository", "quay.io/steps")]
+    {
+        let mut request = json!({ "containerFile": base64(FILE) });
+        request[member] = json!(repository);
+        let message = format!("`{member}`: this service doesn't write to `{repository}` for you");
+        service.post(&request).await.assert_failure(403, &message);
+    }
+    let freeze = |repository| json!({ "containerImage": "quay.io/app:1", "freeze": true, "buildRepository": repository });
+    let message = "`buildRepository`: this service doesn't write to `quay.io/other/app` for you";
+    service.post(&freeze("quay.io/other/app")).await.assert_failure(403, message);
+    assert_eq!(service.post(&freeze("quay.io/team/app")).await.status, StatusCode::OK);
+    assert_eq!(bed.engine.begun(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn anonymous_requests_can_be_refused() {
     let bed = Bed::with(|wave| wave.anonymous(false), |building| building);
     bed.push("quay.io/app:1", &image("app"));
