@@ -13,8 +13,8 @@ pub(crate) const KINDS: [(&str, &str); 3] =
 /// Serves a registry of a kind, in `directory`, until standard input ends.
 pub(crate) fn serve(kind: &str, directory: &str) {
     match kind {
-        "memory" => serving::serve(async { Memory::new() }),
-        kind => serving::serve(async {
+        "memory" => serving::serve(None, async { Memory::new() }),
+        kind => serving::serve(None, async {
             Hosted::builder(directory).sync(kind == "synced").open().await.expect("a registry")
         }),
     }

@@ -20,7 +20,7 @@ const BUFFER: usize = 16 * 1024;
 
 /// Serves what `origin` has, with a cache in `directory`, until standard input ends.
 pub(crate) fn serve(origin: &str, directory: &str) {
-    serving::serve_within(BUFFER, async {
+    serving::serve(Some(BUFFER), async {
         let host: Host = origin.parse().expect("a host");
         let upstream = Upstream::builder(host.clone()).plain_http(true).allow_host(host.clone());
         let layer = InjectedLayer::from_tar(vec![0; 1024].into()).expect("a layer");

@@ -10,8 +10,9 @@ use tower_oci::http::OciService;
 use tower_oci::operation::Registry;
 use tower_oci::rt::Tasks;
 
-/// Serves a registry until standard input ends; hyper queues at most `buffer` bytes for each reader.
-pub(crate) fn serve_within<R: Registry>(buffer: usize, registry: impl Future<Output = R>) {
+/// Serves a registry until standard input ends. Hyper queues at most `buffer` bytes for each reader, or what it takes to
+/// be right.
+pub(crate) fn serve<R: Registry>(buffer: Option<usize>, registry: impl Future<Output = R>) {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
@@ -25,9 +26,12 @@ pub(crate) fn serve_within<R: Registry>(buffer: usize, registry: impl Future<Out
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
             stream.set_nodelay(true).expect("a socket");
-            let connection = hyper::server::conn::http1::Builder::new()
-                .max_buf_size(buffer)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+            let mut server = hyper::server::conn::http1::Builder::new();
+            if let Some(buffer) = buffer {
+                server.max_buf_size(buffer);
+            }
+            let connection =
+                server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
             tasks.spawn(async move { drop(connection.await) });
         }
     });
