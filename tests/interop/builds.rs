@@ -8,8 +8,8 @@ use crate::client::containers::Containers;
 use crate::client::docker::Docker;
 use crate::client::podman::Podman;
 use crate::support::http::send;
-use crate::support::image::{Kind, image};
-use crate::support::maker::{Made, Maker, file, recipe};
+use crate::support::image::{Kind, SCRIPT, VARIABLE, image, marker_layer, told};
+use crate::support::maker::{Made, Maker, file, file_of, recipe};
 use crate::support::registry::Registry;
 #[cfg(feature = "docker-config")]
 use crate::support::registry::{PASSWORD, USER};
@@ -153,6 +153,39 @@ fn a_recipe_is_frozen_with_its_configuration() {
     // It is in that registry for good.
     drop(maker);
     assert_eq!(run_in(&made, "cat /made; echo $ADDED"), "made in stage one\ninside\n");
+}
+
+#[test]
+fn a_frozen_image_runs_when_the_service_has_gone() {
+    need!("docker-registry", "busybox", "buildah", "podman", "runc", "examples/wave");
+    let ((registry, base), room) = (base(), Room::new());
+    let containers = Containers::new();
+    let maker = Maker::with_buildah(&registry, &containers, &room.join("data"), &[]);
+    let layer = marker_layer();
+    let made = maker.make(&json!({
+        "containerImage": base,
+        "freeze": true,
+        "buildRepository": format!("{}/frozen/base", registry.address),
+        "containerConfig": {
+            "env": [format!("{}={}", VARIABLE.0, VARIABLE.1)],
+            "layers": [{
+                "location": format!("data:{}", file_of(&layer.compressed)),
+                "gzipDigest": layer.digest,
+                "gzipSize": layer.compressed.len(),
+                "tarDigest": layer.diff_id,
+            }],
+        },
+    }));
+    assert_eq!((&made.answer["succeeded"], &made.answer["freeze"]), (&json!(true), &json!(true)));
+    // The image layers of the source are mounted: the derived config and the new layer alone are sent.
+    let log = registry.log();
+    let done = log.lines().filter(|line| line.contains("response completed"));
+    let sent =
+        done.filter(|line| line.contains("method=PUT") && line.contains("/v2/frozen/base/blobs/uploads/"));
+    assert_eq!(sent.count(), 2, "{log}");
+    assert!(log.contains("&from=test/docker-manifest"), "{log}");
+    drop(maker);
+    assert_eq!(run_in(&made, SCRIPT), told(Kind::DockerManifest, true));
 }
 
 /// The tool is a script: no package registry that is reached here has a micromamba. The container file is the real one,

@@ -105,7 +105,12 @@ impl Maker {
 
 /// A file of a request.
 pub(crate) fn file(text: &str) -> String {
-    STANDARD.encode(text)
+    file_of(text.as_bytes())
+}
+
+/// The same, of any bytes.
+pub(crate) fn file_of(content: &[u8]) -> String {
+    STANDARD.encode(content)
 }
 
 /// A request for what a container file makes, with a file beside it.
