@@ -46,8 +46,7 @@ impl Caller {
         if let (Some(platforms), Some(session)) = (&settings.trusted_platforms, &submission.platform) {
             let access = session.access();
             let user = platforms.user(&access).await?;
-            let endpoint = session.endpoint.as_deref().unwrap_or_default();
-            let name = format!("{endpoint} {}", user.id);
+            let name = format!("{} {}", platforms.endpoint_of(&access)?, user.id);
             return Ok(Self { platform: Some(User { platforms: platforms.clone(), access, name }) });
         }
         let _ = submission;

@@ -65,6 +65,18 @@ pub(super) fn context(
     Ok(context.file(FILE, plan_record::frame(&Head { from, plan: PlanHead::of(plan) }, plan)?))
 }
 
+/// The image that is to be frozen, if a context says that one is.
+pub(super) fn source(context: &BuildContext) -> Result<Option<ImageName>, Error> {
+    let Some((_, order)) = context.files().find(|(name, _)| *name == FILE) else { return Ok(None) };
+    let (head, _): (Head, Bytes) = plan_record::unframe(order)?;
+    Ok(match head.from {
+        From::Image { registry, repository, digest } => {
+            Some(ImageName::new(registry, repository, None, Some(digest)))
+        }
+        From::Built { .. } => None,
+    })
+}
+
 /// The engine that freezes, and gives all else to the one inside.
 #[derive(Clone)]
 pub(super) struct Freezing {

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::freeze::Freezing;
+use super::freeze::{self, Freezing};
 use crate::build::builds::{Builds, BuildsBuilder};
 use crate::build::recipe::Templates;
 use crate::build::{BoxBuilder, BuildRequest, Builder, RegistryAccess};
@@ -217,8 +217,8 @@ impl Access {
         request: &BuildRequest,
         caller: Option<&Arc<dyn Credentials>>,
     ) -> Result<Vec<RegistryAccess>, Error> {
-        let bases = request.context.base_images();
-        let images = [&request.target].into_iter().chain(&request.cache).chain(&bases);
+        let (bases, frozen) = (request.context.base_images(), freeze::source(&request.context)?);
+        let images = [&request.target].into_iter().chain(&request.cache).chain(&bases).chain(&frozen);
         let mut all: Vec<RegistryAccess> = Vec::new();
         for image in images {
             let (registry, repository) = (image.registry(), image.repository());

@@ -91,6 +91,11 @@ impl Platforms {
         within(self.0.settings.timeout, &session.endpoint, finding).await
     }
 
+    /// The platform that `access` is of, in one form however it was written.
+    pub(in crate::wave) fn endpoint_of(&self, access: &PlatformAccess) -> Result<String, Error> {
+        Ok(self.session_of(access)?.endpoint.as_str().to_owned())
+    }
+
     /// The credentials of `access` for whatever asks for some.
     #[must_use]
     pub fn session(&self, access: PlatformAccess) -> Arc<dyn Credentials> {

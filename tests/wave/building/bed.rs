@@ -329,7 +329,7 @@ impl Answer {
 
 /// A recipe as it is sent.
 pub(crate) fn base64(text: &str) -> String {
-    super::super::support::base64(text.as_bytes())
+    crate::support::base64(text.as_bytes())
 }
 
 /// An image of one layer.
@@ -341,7 +341,7 @@ pub(crate) fn image(text: &'static str) -> Built {
 pub(crate) fn paused_clock() -> Clock {
     let start = tokio::time::Instant::now();
     Clock::from_fn(move || {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(super::super::support::START) + start.elapsed()
+        SystemTime::UNIX_EPOCH + Duration::from_secs(crate::support::START) + start.elapsed()
     })
 }
 

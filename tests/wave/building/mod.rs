@@ -3,8 +3,12 @@
 pub(crate) mod bed;
 pub(crate) mod engine;
 mod freezes;
+mod network;
+#[cfg(feature = "platform")]
+pub(crate) mod platform;
 mod recipes;
 mod refusals;
+mod restart;
 mod shared;
 mod waiting;
 mod watching;
