@@ -10,6 +10,9 @@
 
 #[path = "wave/answers.rs"]
 mod answers;
+#[cfg(all(feature = "build", feature = "platform", feature = "testing"))]
+#[path = "wave/attributes.rs"]
+mod attributes;
 #[cfg(all(feature = "build", feature = "testing"))]
 #[path = "wave/building/mod.rs"]
 mod building;
