@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,8 +40,8 @@ pub struct RegistryAccess {
     pub credential: Credential,
 }
 
-/// A container file and the files of its context.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A container file and the files of its context. Its `Debug` names them alone: what is in them is somebody's.
+#[derive(Clone, PartialEq, Eq)]
 pub struct BuildContext {
     container_file: String,
     files: BTreeMap<String, Bytes>,
@@ -135,5 +136,14 @@ impl BuildContext {
             add(content);
         }
         hasher.finish()
+    }
+}
+
+impl fmt::Debug for BuildContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuildContext")
+            .field("digest", &self.digest())
+            .field("files", &self.files.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }

@@ -194,9 +194,9 @@ impl WaveBuilder {
         let records = self.records.unwrap_or_else(|| {
             Arc::new(MemoryRecords::with_capacity(Wave::DEFAULT_CAPACITY).clock(clock.clone()))
         });
-        let grants = Grants::new(records, self.http_layers, clock.clone());
         #[cfg(feature = "build")]
-        let made = self.building.map(|building| building.build(&clock)).transpose()?;
+        let made = self.building.map(|building| building.build(&clock, &records)).transpose()?;
+        let grants = Grants::new(records, self.http_layers, clock.clone());
         let settings = Settings {
             #[cfg(feature = "build")]
             server_url: self.server_url.trim_end_matches('/').to_owned(),

@@ -84,6 +84,18 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether an image is kept here for one caller alone: it is reached by that caller's tokens, and not by its name.
+    pub(super) fn is_somebodys(&self, image: &ImageName) -> bool {
+        #[cfg(feature = "build")]
+        if let Some(made) = &self.made {
+            return made.is_somebodys(image);
+        }
+        let _ = image;
+        false
+    }
+}
+
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")

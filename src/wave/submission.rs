@@ -109,8 +109,8 @@ impl Submission {
         };
         check_texts(&request, limits)?;
         if let Source::Image(image) = &source
-            && *image.registry() == settings.authority
-            && !settings.is_kept_here(image)
+            && (*image.registry() == settings.authority && !settings.is_kept_here(image)
+                || settings.is_somebodys(image))
         {
             let message = format!("`containerImage` names an image of this service itself: `{image}`");
             return Err(invalid(message));

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::operation::{Anonymous, BoxRegistry, Credential, Credentials, Registry, UserAgent};
 use crate::rt::Clock;
 use crate::spec::name::{Host, ImageName};
+use crate::store::Records;
 
 /// How a service makes images: builds them of recipes, and freezes them.
 ///
@@ -81,7 +82,8 @@ impl Building {
         self
     }
 
-    /// Settings of the builds: how many at once, for how long, where states and logs are kept.
+    /// Settings of the builds: how many at once, for how long, where states and logs are kept. States are with the
+    /// tokens, in [`WaveBuilder::records`](crate::wave::WaveBuilder::records), unless they are told to be elsewhere.
     ///
     /// ```
     /// # use tower_oci::hosted::Memory;
@@ -156,11 +158,13 @@ impl Building {
         self
     }
 
-    pub(in crate::wave) fn build(self, clock: &Clock) -> Result<Made, Error> {
+    pub(in crate::wave) fn build(self, clock: &Clock, records: &Arc<dyn Records>) -> Result<Made, Error> {
         let access = Access { credentials: self.credentials, repository: self.repository.clone() };
         let (has_engine, own) = (self.engine.is_some(), access.clone());
         let freezing = Freezing::new(self.engine, self.images.clone());
-        let builds = Builds::builder(freezing).clock(clock.clone()).access(move |request| {
+        // A token of a build is of no use longer than what is known of the build.
+        let builds = Builds::builder(freezing).records(Arc::clone(records)).clock(clock.clone());
+        let builds = builds.access(move |request| {
             let (access, request) = (own.clone(), request.clone());
             async move {
                 // A caller's own is all that there is for a caller's build.
@@ -220,7 +224,14 @@ impl Made {
 
     /// Whether a caller without credentials of its own may have something put into a repository.
     pub(super) fn may_write(&self, facts: &Extensions, repository: &ImageName) -> bool {
-        self.is_own(repository) || (self.writes)(facts, repository)
+        let is_somebodys = self.is_somebodys(repository);
+        !is_somebodys && (self.is_own(repository) || (self.writes)(facts, repository))
+    }
+
+    /// Whether an image is what the service keeps apart for one of its callers: below its own repository.
+    pub(in crate::wave) fn is_somebodys(&self, image: &ImageName) -> bool {
+        let own = self.repository.as_ref().map(ImageName::repository);
+        self.is_own(image) && own != Some(image.repository())
     }
 
     /// Whether an image is in the repository that is the service's own, or below it.

@@ -8,7 +8,7 @@ use tower_oci::body::Body;
 use tower_oci::layer::limit::{Limiter, Rate};
 use tower_oci::operation::{ClientAddress, Identity};
 
-use super::bed::{Answer, Bed, Service, base64, image};
+use super::bed::{Answer, Bed, OWN, Service, base64, image};
 
 const FILE: &str = "FROM scratch\n";
 
@@ -189,6 +189,20 @@ async fn the_service_writes_for_nobody_but_where_it_was_told_to() {
     service.post(&freeze("quay.io/other/app")).await.assert_failure(403, message);
     assert_eq!(service.post(&freeze("quay.io/team/app")).await.status, StatusCode::OK);
     assert_eq!(bed.engine.begun(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_for_one_caller_is_no_image_for_others() {
+    let bed = Bed::new();
+    bed.push("quay.io/app:1", &image("app"));
+    let service = bed.service();
+    let image = format!("{OWN}/builds/0123456789abcdef0123:1");
+    let message = format!("`containerImage` names an image of this service itself: `{image}`");
+    service.post(&json!({ "containerImage": image })).await.assert_failure(400, &message);
+    let repository = format!("{OWN}/builds/0123456789abcdef0123");
+    let freeze = json!({ "containerImage": "quay.io/app:1", "freeze": true, "buildRepository": repository });
+    let message = format!("`buildRepository`: this service doesn't write to `{repository}` for you");
+    service.post(&freeze).await.assert_failure(403, &message);
 }
 
 #[tokio::test(start_paused = true)]
