@@ -103,11 +103,16 @@ impl Endpoint {
                 None => Self::Request(rest.to_owned()),
             });
         }
-        if let Some(rest) = path.strip_prefix("/v1alpha1/builds/") {
-            #[cfg(feature = "build")]
-            return Some(View::of(rest).map_or(Self::Absent("builds"), |(id, view)| Self::Build(id, view)));
-            #[cfg(not(feature = "build"))]
-            return Some(Self::Absent(if rest.is_empty() { "builds" } else { "this build" }));
+        #[cfg(feature = "build")]
+        if let Some((id, view)) = path.strip_prefix("/v1alpha1/builds/").and_then(View::of) {
+            return Some(Self::Build(id, view));
+        }
+        if path.starts_with("/v1alpha1/builds/") {
+            return Some(Self::Absent(if cfg!(feature = "build") {
+                "such view of a build"
+            } else {
+                "builds"
+            }));
         }
         if path.starts_with("/v1alpha1/mirrors/") {
             return Some(Self::Absent("mirrors"));

@@ -47,7 +47,7 @@ async fn what_the_service_does_not_do_is_a_501() {
         ("/v1alpha1/inspect", "inspections"),
         ("/v1alpha1/mirrors/mr-1", "mirrors"),
         ("/v1alpha1/scans/sc-1", "scans"),
-        ("/v1alpha1/builds/bd-1/other", "builds"),
+        ("/v1alpha1/builds/bd-1/other", "such view of a build"),
     ] {
         for method in [Method::GET, Method::POST] {
             service.method(method, path).await.assert_failure(501, &format!("this service has no {what}"));
