@@ -84,7 +84,7 @@ fn start(scratch: &Scratch) -> Vec<Server> {
     let rival = servers::registry(compare::RIVAL, None, &scratch.directory("registry"));
     let ours = ours::KINDS.map(|(name, kind)| {
         let directory = scratch.directory(kind);
-        servers::ours(name, ["--serve".as_ref(), kind.as_ref(), directory.as_os_str()])
+        servers::ours(name, directory, ["--serve".as_ref(), kind.as_ref(), directory.as_os_str()])
     });
     ours.into_iter().chain(rival).collect()
 }

@@ -12,6 +12,8 @@ use super::origin::{Origin, REPOSITORY};
 use super::push;
 use super::servers::{self, Scratch, Server, free_port, program, ready, registry};
 
+pub(crate) const PROXY: &str = "docker-registry as a proxy";
+
 #[derive(Debug)]
 pub(crate) struct Rivals {
     pub(crate) ours: Server,
@@ -25,7 +27,7 @@ impl Rivals {
         let rivals = Self {
             ours: ours(origin.address, &scratch.directory("ours")),
             nginx: nginx(origin, &scratch.directory("nginx")),
-            proxy: registry("docker-registry as a proxy", Some(origin.address), &scratch.directory("proxy")),
+            proxy: registry(PROXY, Some(origin.address), &scratch.directory("proxy")),
             registry: registry("docker-registry", None, &scratch.directory("registry")),
         };
         if let Some(registry) = &rivals.registry {
@@ -38,7 +40,7 @@ impl Rivals {
 /// Ours, as a cache in `directory`.
 pub(crate) fn ours(origin: SocketAddr, directory: &Path) -> Server {
     let origin = origin.to_string();
-    servers::ours("tower-oci", ["--serve".as_ref(), origin.as_ref(), directory.as_os_str()])
+    servers::ours("tower-oci", directory, ["--serve".as_ref(), origin.as_ref(), directory.as_os_str()])
 }
 
 fn nginx(origin: &Origin, directory: &Path) -> Option<Server> {
@@ -77,7 +79,7 @@ fn nginx(origin: &Origin, directory: &Path) -> Option<Server> {
         .stderr(log)
         .spawn()
         .expect("started");
-    Some(ready(Server { name: "nginx", address, child }))
+    Some(ready(Server { name: "nginx", address, child, directory: directory.to_owned() }))
 }
 
 /// Puts the image into a registry.

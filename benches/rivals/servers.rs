@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tower_oci::spec::digest::Digest;
+
 use super::load::cpu;
 
 /// A directory that goes with its handle.
@@ -31,6 +33,8 @@ pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
     pub(crate) child: Child,
+    /// Where it keeps what it has.
+    pub(crate) directory: PathBuf,
 }
 
 impl Server {
@@ -49,12 +53,39 @@ impl Server {
         }
     }
 
+    /// Waits until the server, which is docker-registry, has kept the blob, at most two minutes.
+    pub(crate) fn wait_until_kept(&self, digest: &Digest) {
+        let (hex, deadline) = (digest.hex(), Instant::now() + Duration::from_secs(120));
+        let blobs = self.directory.join("storage/docker/registry/v2/blobs/sha256");
+        let file = blobs.join(&hex[..2]).join(&hex).join("data");
+        while !file.exists() {
+            assert!(Instant::now() < deadline, "{} doesn't keep {digest}", self.name);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Removes the large files that it keeps: the memory that they have in the page cache is used again.
+    pub(crate) fn forget_blobs(&self) {
+        remove_large(&self.directory);
+    }
+
     /// The CPU time in seconds that the server takes while `work` runs, and how long that takes.
     pub(crate) fn cost(&self, work: impl FnOnce()) -> (f64, f64) {
         let (start, before) = (Instant::now(), cpu(self.process()));
         work();
         let wall = start.elapsed().as_secs_f64();
         ((cpu(self.process()).saturating_sub(before)).as_secs_f64(), wall)
+    }
+}
+
+fn remove_large(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let Ok(found) = entry.metadata() else { continue };
+        if found.is_dir() {
+            remove_large(&entry.path());
+        } else if found.len() > 1 << 20 {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -66,7 +97,11 @@ impl Drop for Server {
 }
 
 /// This program once more, told by the arguments to serve, until its standard input ends. It says where it listens.
-pub(crate) fn ours<A: AsRef<OsStr>>(name: &'static str, arguments: impl IntoIterator<Item = A>) -> Server {
+pub(crate) fn ours<A: AsRef<OsStr>>(
+    name: &'static str,
+    directory: &Path,
+    arguments: impl IntoIterator<Item = A>,
+) -> Server {
     let program = std::env::current_exe().expect("a program");
     let mut child = Command::new(program)
         .args(arguments)
@@ -77,7 +112,7 @@ pub(crate) fn ours<A: AsRef<OsStr>>(name: &'static str, arguments: impl IntoIter
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
     let address = line.trim().strip_prefix("listening on ").and_then(|text| text.parse().ok());
-    Server { name, address: address.expect("an address"), child }
+    Server { name, address: address.expect("an address"), child, directory: directory.to_owned() }
 }
 
 /// Where the programs of Debian's packages are, also when the path has no `sbin`.
@@ -111,7 +146,7 @@ pub(crate) fn registry(name: &'static str, upstream: Option<SocketAddr>, directo
         .stderr(Stdio::null())
         .spawn()
         .expect("started");
-    Some(ready(Server { name, address, child }))
+    Some(ready(Server { name, address, child, directory: directory.to_owned() }))
 }
 
 pub(crate) fn free_port() -> SocketAddr {

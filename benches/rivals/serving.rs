@@ -6,9 +6,11 @@ use std::io::Read as _;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tower::Layer as _;
 use tower_oci::http::OciService;
 use tower_oci::operation::Registry;
 use tower_oci::rt::Tasks;
+use tower_oci::store::sendfile::SendFileStream;
 
 /// Serves a registry until standard input ends. Hyper queues at most `buffer` bytes for each reader, or what it takes to
 /// be right.
@@ -30,8 +32,9 @@ pub(crate) fn serve<R: Registry>(buffer: Option<usize>, registry: impl Future<Ou
             if let Some(buffer) = buffer {
                 server.max_buf_size(buffer);
             }
-            let connection =
-                server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+            let stream = SendFileStream::new(stream);
+            let service = TowerToHyperService::new(stream.send_file().layer(service.clone()));
+            let connection = server.serve_connection(TokioIo::new(stream), service);
             tasks.spawn(async move { drop(connection.await) });
         }
     });

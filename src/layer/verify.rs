@@ -92,6 +92,13 @@ impl<R: Registry> Service<Request> for Verify<R> {
             // No other answer has content that a digest stands for.
             _ => Wanted::Nothing,
         };
+        // What is hashed has to be read.
+        #[cfg(feature = "sendfile")]
+        let request = {
+            let mut request = request;
+            request.extensions_mut().remove::<crate::store::sendfile::SendFile>();
+            request
+        };
         let future = self.inner.call(request);
         Box::pin(async move {
             let response = future.await.map_err(Into::into)?;

@@ -15,6 +15,8 @@ mod indexed;
 mod memory;
 pub(crate) mod recent;
 mod records;
+#[cfg(feature = "sendfile")]
+pub mod sendfile;
 
 pub use self::indexed::{IndexRecords, Usage};
 pub use self::memory::MemoryRecords;

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::Extensions;
 use tower_service::Service;
 
 pub use self::builder::HostedBuilder;
@@ -39,7 +40,7 @@ use crate::operation::{
 use crate::rt::{Clock, Tasks, blocking};
 use crate::spec::digest::Digest;
 use crate::spec::range::ByteRange;
-use crate::store::blobs::{BlobStore as _, DiskBlobs};
+use crate::store::blobs::{BlobStore as _, DiskBlobs, get_for};
 use crate::store::index::Index;
 
 /// After how many seconds it is noted again that a blob which no manifest needs yet was asked for.
@@ -134,11 +135,12 @@ impl Hosted {
         Ok(Usage { bytes: found.bytes, repositories, blobs, uploads })
     }
 
-    async fn answer(self, operation: Operation) -> Result<Response, Error> {
+    async fn answer(self, request: Request) -> Result<Response, Error> {
+        let (operation, facts) = request.into_parts();
         let reply: Reply = match operation {
             Operation::Ping(_) => Pong::new().into(),
             Operation::GetManifest(get) => return self.manifest(&get).map(verified),
-            Operation::GetBlob(get) => return self.blob(&get).await.map(verified),
+            Operation::GetBlob(get) => return self.blob(&get, &facts).await.map(verified),
             Operation::PutManifest(put) => self.put_manifest(put).await?.into(),
             Operation::DeleteManifest(delete) => self.delete_manifest(delete).await?.into(),
             Operation::DeleteBlob(delete) => self.delete_blob(delete).await?.into(),
@@ -180,7 +182,7 @@ impl Hosted {
         })
     }
 
-    async fn blob(&self, get: &GetBlob) -> Result<Blob, Error> {
+    async fn blob(&self, get: &GetBlob, facts: &Extensions) -> Result<Blob, Error> {
         let absent = || no_blob(&get.repository, &get.digest);
         let link = self.inner.read(|view| blobs::link(view, &get.repository, &get.digest))?;
         let link = link.ok_or_else(absent)?;
@@ -194,12 +196,14 @@ impl Hosted {
                 return Ok(blob);
             }
             Wanted::NotModified => BlobContent::NotModified,
-            Wanted::Whole => BlobContent::Whole(self.body(digest, None).await?.ok_or_else(absent)?),
-            Wanted::Part(range) => BlobContent::Part(self.part(digest, range).await?.ok_or_else(absent)?),
+            Wanted::Whole => BlobContent::Whole(self.body(facts, digest, None).await?.ok_or_else(absent)?),
+            Wanted::Part(range) => {
+                BlobContent::Part(self.part(facts, digest, range).await?.ok_or_else(absent)?)
+            }
             Wanted::Parts(ranges) => {
                 let mut parts = Vec::new();
                 for range in ranges {
-                    parts.push(self.part(digest, range).await?.ok_or_else(absent)?);
+                    parts.push(self.part(facts, digest, range).await?.ok_or_else(absent)?);
                 }
                 BlobContent::Parts(parts)
             }
@@ -209,14 +213,20 @@ impl Hosted {
 
     async fn body(
         &self,
+        facts: &Extensions,
         digest: Digest,
         range: Option<ByteRange>,
     ) -> Result<Option<crate::body::Body>, Error> {
-        Ok(self.inner.blobs.get(digest, range).await?.map(|blob| blob.body))
+        Ok(get_for(&self.inner.blobs, facts, digest, range).await?.map(|blob| blob.body))
     }
 
-    async fn part(&self, digest: Digest, range: ByteRange) -> Result<Option<BlobPart>, Error> {
-        Ok(self.body(digest, Some(range)).await?.map(|body| BlobPart::new(range, body)))
+    async fn part(
+        &self,
+        facts: &Extensions,
+        digest: Digest,
+        range: ByteRange,
+    ) -> Result<Option<BlobPart>, Error> {
+        Ok(self.body(facts, digest, Some(range)).await?.map(|body| BlobPart::new(range, body)))
     }
 
     /// A client that is told that a blob is there relies on it for the manifest to come.
@@ -319,7 +329,7 @@ impl Service<Request> for Hosted {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        Box::pin(self.clone().answer(request.into_operation()))
+        Box::pin(self.clone().answer(request))
     }
 }
 

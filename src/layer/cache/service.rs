@@ -83,6 +83,11 @@ impl Session {
         &self.reader.scope.repository
     }
 
+    /// What is known of the request.
+    pub(super) fn facts(&self) -> &http::Extensions {
+        self.facts.extensions()
+    }
+
     /// Asks the inner service on behalf of this caller, with the facts of the request and what `mark` adds to them.
     ///
     /// What the answer says of the caller is noted: that it may read here, or not. Whatever is asked upstream goes

@@ -52,7 +52,7 @@ mod store;
 mod disk;
 
 pub use self::memory::MemoryBlobs;
-pub(crate) use self::reading::{counted, piece};
+pub(crate) use self::reading::{counted, get_for, map_back_for, piece};
 pub use self::store::{BlobInfo, BlobStore, BlobWriter, Spool, StoredBlob, Usage};
 
 #[cfg(feature = "disk")]

@@ -6,9 +6,11 @@ use futures_util::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::fill::broken_off;
+use super::store::{BlobStore, Spool, StoredBlob};
 use crate::body::Body;
 use crate::error::Error;
 use crate::spec::digest::Digest;
+use crate::spec::range::ByteRange;
 
 /// How much of a file is read at once, in bytes. More wouldn't stay in a core's own cache until it is sent.
 pub(super) const PIECE: usize = 64 * 1024;
@@ -22,6 +24,40 @@ const BEGUN: u64 = 8 * 1024 * 1024;
 /// further than what the system takes in for it, and holds little.
 pub(crate) fn piece(given: u64) -> usize {
     if given < BEGUN { FIRST } else { PIECE }
+}
+
+/// The blob, or the `range` of it, for the caller whose `facts` these are: its connection may be able to send files.
+pub(crate) async fn get_for(
+    store: &dyn BlobStore,
+    facts: &http::Extensions,
+    digest: Digest,
+    range: Option<ByteRange>,
+) -> Result<Option<StoredBlob>, Error> {
+    #[cfg(feature = "sendfile")]
+    if let Some(connection) = facts.get::<crate::store::sendfile::SendFile>() {
+        return store.get_for(connection, digest, range).await;
+    }
+    #[cfg(not(feature = "sendfile"))]
+    let _ = facts;
+    store.get(digest, range).await
+}
+
+/// Some bytes of the spool from `offset` on, at most `max`, which the caller's connection can send from a file; none where
+/// it can't, or not yet.
+pub(crate) async fn map_back_for(
+    spool: &dyn Spool,
+    facts: &http::Extensions,
+    offset: u64,
+    max: u64,
+) -> Result<Option<Bytes>, Error> {
+    #[cfg(feature = "sendfile")]
+    if let Some(connection) = facts.get::<crate::store::sendfile::SendFile>() {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        return spool.map_back(connection, offset, max).await;
+    }
+    #[cfg(not(feature = "sendfile"))]
+    let _ = (spool, facts, offset, max);
+    Ok(None)
 }
 
 /// A body of exactly `length` bytes of the blob `digest`: pieces that add up to less end in an error.

@@ -11,6 +11,8 @@ use crate::error::Error;
 use crate::operation::BoxFuture;
 use crate::spec::digest::{Algorithm, Digest};
 use crate::spec::range::ByteRange;
+#[cfg(feature = "sendfile")]
+use crate::store::sendfile::SendFile;
 
 /// Blobs under their digests.
 ///
@@ -48,6 +50,24 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
         digest: Digest,
         range: Option<ByteRange>,
     ) -> BoxFuture<'_, Result<Option<StoredBlob>, Error>>;
+
+    /// As [`BlobStore::get`], for a reader whose connection can send files without their being read: a store of files may
+    /// answer with memory that is mapped from them.
+    ///
+    /// Who wraps a store passes this on, too; by itself it is `get`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `get`.
+    #[cfg(feature = "sendfile")]
+    fn get_for<'a>(
+        &'a self,
+        _connection: &'a SendFile,
+        digest: Digest,
+        range: Option<ByteRange>,
+    ) -> BoxFuture<'a, Result<Option<StoredBlob>, Error>> {
+        self.get(digest, range)
+    }
 
     /// A writer for content whose digest will be of `algorithm`, most likely. `size` is how many bytes are expected, for
     /// a store that can say at once that they won't fit; it binds nobody.
@@ -162,6 +182,22 @@ pub trait Spool: fmt::Debug + Send + Sync + 'static {
     ///
     /// When the content was given up, or the store is out of order.
     fn read_back(&self, offset: u64, max: usize) -> BoxFuture<'_, Result<Bytes, Error>>;
+
+    /// Some bytes from `offset` on, at most `max`, that the connection can send from a file; none where it can't, or not
+    /// yet: then they are read back.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read_back`.
+    #[cfg(feature = "sendfile")]
+    fn map_back<'a>(
+        &'a self,
+        _connection: &'a SendFile,
+        _offset: u64,
+        _max: usize,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+        Box::pin(ready(Ok(None)))
+    }
 }
 
 /// A blob, or a part of one, as a store gives it out.

@@ -84,7 +84,8 @@ impl Follower {
             };
             if self.next < limit {
                 let at_once = piece(self.next - self.first);
-                match self.seat.read(self.next, limit - self.next, at_once).await {
+                let facts = self.session.facts();
+                match self.seat.read_for(facts, self.next, limit - self.next, at_once).await {
                     Ok(bytes) => return Ok(Some(bytes)),
                     Err(error) => self.reason(error).await?,
                 }

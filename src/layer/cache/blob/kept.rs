@@ -16,11 +16,11 @@ use crate::layer::cache::service::Session;
 use crate::operation::{Blob, BlobContent, BlobPart, GetBlob};
 use crate::spec::digest::Digest;
 use crate::spec::range::{ByteRange, Satisfied};
-use crate::store::blobs::{StoredBlob, counted};
+use crate::store::blobs::{StoredBlob, counted, get_for};
 
 /// Whether the store has the blob and can give it out.
 pub(super) async fn is_kept(session: &Session, digest: Digest) -> bool {
-    open(&session.shared, digest, None).await.is_some()
+    open(session, digest, None).await.is_some()
 }
 
 /// What was asked for of the blob, if the store has it.
@@ -32,7 +32,7 @@ pub(super) async fn read(session: &Session, asked: &GetBlob) -> Result<Option<Bl
     let (shared, digest) = (&session.shared, asked.digest);
     let range = asked.range.as_ref().filter(|_| asked.conditions.allow_range(&digest));
     if !asked.head && range.is_none() {
-        let opened = open(shared, digest, None).await;
+        let opened = open(session, digest, None).await;
         return Ok(
             opened.map(|(blob, pin)| Blob::whole(digest, Some(blob.size), served(shared, blob.body, pin)))
         );
@@ -45,34 +45,34 @@ pub(super) async fn read(session: &Session, asked: &GetBlob) -> Result<Option<Bl
     let Some(size) = stat(shared, digest).await else { return Ok(None) };
     match range.map_or(Satisfied::Whole, |range| range.resolve(size)) {
         Satisfied::None => Err(outside(digest, size)),
-        Satisfied::One(range) => Ok(open(shared, digest, Some(range)).await.map(|(blob, pin)| {
+        Satisfied::One(range) => Ok(open(session, digest, Some(range)).await.map(|(blob, pin)| {
             Blob::part(digest, size, BlobPart::new(range, served(shared, blob.body, pin)))
         })),
-        Satisfied::Several(ranges) => Ok(Some(parts(shared, digest, size, ranges, pin))),
+        Satisfied::Several(ranges) => Ok(Some(parts(session, digest, size, ranges, pin))),
         Satisfied::Whole => {
-            let opened = open(shared, digest, None).await;
+            let opened = open(session, digest, None).await;
             Ok(opened.map(|(blob, pin)| Blob::whole(digest, Some(size), served(shared, blob.body, pin))))
         }
     }
 }
 
 /// Several parts. Each is opened when it is its turn, so that a request with many costs no more than one.
-fn parts(shared: &Arc<Shared>, digest: Digest, size: u64, ranges: Vec<ByteRange>, pin: Arc<Pinned>) -> Blob {
+fn parts(session: &Session, digest: Digest, size: u64, ranges: Vec<ByteRange>, pin: Arc<Pinned>) -> Blob {
     let part = |range: ByteRange| {
-        let start = (Arc::clone(shared), None::<Body>);
-        let pieces = stream::try_unfold(start, move |(shared, opened)| async move {
+        let start = (session.clone(), None::<Body>);
+        let pieces = stream::try_unfold(start, move |(session, opened)| async move {
             let mut body = match opened {
                 Some(body) => body,
-                None => match shared.store.get(digest, Some(range)).await? {
+                None => match get_for(&*session.shared.store, session.facts(), digest, Some(range)).await? {
                     Some(blob) => blob.body,
                     None => return Err(Error::unavailable(format!("{digest} isn't kept any more"))),
                 },
             };
             let Some(frame) = body.frame().await else { return Ok(None) };
-            Ok(Some((frame?.into_data().unwrap_or_default(), (shared, Some(body)))))
+            Ok(Some((frame?.into_data().unwrap_or_default(), (session, Some(body)))))
         });
         let body = Body::new(counted(pieces, digest, range.length()));
-        BlobPart::new(range, served(shared, body, Arc::clone(&pin)))
+        BlobPart::new(range, served(&session.shared, body, Arc::clone(&pin)))
     };
     let parts = ranges.into_iter().map(part).collect();
     Blob { digest, size: Some(size), media_type: None, content: BlobContent::Parts(parts) }
@@ -93,13 +93,14 @@ async fn stat(shared: &Shared, digest: Digest) -> Option<u64> {
 }
 
 async fn open(
-    shared: &Shared,
+    session: &Session,
     digest: Digest,
     range: Option<ByteRange>,
 ) -> Option<(StoredBlob, Arc<Pinned>)> {
     // Before it is opened, so that it isn't evicted in between.
+    let shared = &session.shared;
     let pin = Arc::new(shared.account.pin(digest));
-    match shared.store.get(digest, range).await {
+    match get_for(&*shared.store, session.facts(), digest, range).await {
         Ok(Some(blob)) => Some((blob, pin)),
         Ok(None) => {
             shared.account.gone(digest);

@@ -2,13 +2,14 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use http::Extensions;
 use tokio::sync::{Notify, watch};
 
 use super::failure::Failure;
 use super::window::Window;
 use crate::error::Error;
 use crate::spec::digest::{Digest, Hasher};
-use crate::store::blobs::{BlobWriter, Spool};
+use crate::store::blobs::{BlobWriter, Spool, map_back_for};
 use crate::store::recent::lock;
 
 /// How much is read back at once to be hashed, in bytes.
@@ -157,9 +158,29 @@ impl Transfer {
         failure.unwrap_or_else(|| Error::internal(format!("the transfer of {} ended", self.digest)))
     }
 
+    /// Some bytes from `offset` on, at most `max`, for the caller whose `facts` these are, of which `at_once` may be in
+    /// memory for it alone. They must have come.
+    pub(super) async fn read_for(
+        &self,
+        facts: &Extensions,
+        offset: u64,
+        max: u64,
+        at_once: usize,
+    ) -> Result<Bytes, Error> {
+        let spool = lock(&self.content).spool.clone();
+        if let Some(spool) = spool {
+            match map_back_for(&*spool, facts, offset, max).await {
+                Ok(Some(bytes)) => return Ok(bytes),
+                Ok(None) => {}
+                Err(error) => return Err(self.not_read_back(error)),
+            }
+        }
+        self.read(offset, max, at_once).await
+    }
+
     /// Some bytes from `offset` on, at most `max`, of which `at_once` may be in memory for this reader alone. They must
     /// have come.
-    pub(super) async fn read(&self, offset: u64, max: u64, at_once: usize) -> Result<Bytes, Error> {
+    async fn read(&self, offset: u64, max: u64, at_once: usize) -> Result<Bytes, Error> {
         let spool = {
             let content = lock(&self.content);
             if let Some(bytes) = content.window.read(offset, max) {
@@ -175,8 +196,12 @@ impl Transfer {
         match read {
             Ok(bytes) if !bytes.is_empty() => Ok(bytes),
             Ok(_) => Err(Error::internal(format!("byte {offset} of {} can't be read back", self.digest))),
-            Err(error) => Err(error.context(format_args!("{} can't be read back", self.digest))),
+            Err(error) => Err(self.not_read_back(error)),
         }
+    }
+
+    fn not_read_back(&self, error: Error) -> Error {
+        error.context(format_args!("{} can't be read back", self.digest))
     }
 
     /// A hasher that has seen everything before `end`, as it has come.

@@ -55,6 +55,31 @@ impl Buffers {
         blocking(rest).await
     }
 
+    /// Has `length` bytes at `offset` in the page cache, most likely. What is wrong with them shows where they are sent.
+    pub(super) async fn bring_in(&self, file: &Arc<File>, offset: u64, length: usize) -> Result<(), Error> {
+        tokio::task::coop::consume_budget().await;
+        let end = offset + length as u64;
+        // They came in one after the other: where the first and the last one are, those between them are as well.
+        let is_there = |offset| read_cached(file, &mut [0], offset) == 1;
+        if is_there(offset) && is_there(end.saturating_sub(1)) {
+            return Ok(());
+        }
+        let (file, buffers) = (Arc::clone(file), self.clone());
+        let read = move || {
+            read_ahead(&file, offset);
+            let mut buffer = buffers.take(PIECE);
+            let mut next = offset;
+            while next < end {
+                buffer.filled = 0;
+                match fill_at(&file, next, buffer.rest(PIECE)) {
+                    Ok(read) if read > 0 => next += read as u64,
+                    _ => return,
+                }
+            }
+        };
+        blocking(read).await
+    }
+
     /// Memory for `length` bytes, at most twice as much.
     fn take(&self, length: usize) -> Buffer {
         let bytes = match length {

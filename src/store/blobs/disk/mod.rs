@@ -25,6 +25,8 @@ use crate::operation::BoxFuture;
 use crate::rt::blocking;
 use crate::spec::digest::{Algorithm, Digest};
 use crate::spec::range::ByteRange;
+#[cfg(feature = "sendfile")]
+use crate::store::sendfile::SendFile;
 
 /// Blobs in a directory, which several processes may share.
 ///
@@ -41,7 +43,8 @@ use crate::spec::range::ByteRange;
 ///
 /// Work on files is done on tokio's threads for blocking work; only what is in the page cache is read on the spot, where
 /// the system can say so (Linux). A reader is given frames of 8 KiB at first and of 64 KiB later, each in memory of its
-/// own until it is sent: how many those are is up to who serves it. A blob of up to 256 KiB touches the disk only when it
+/// own until it is sent: how many those are is up to who serves it. With the feature `sendfile` a connection can be given
+/// the file itself. A blob of up to 256 KiB touches the disk only when it
 /// is committed; of a larger one up to 1 MiB waits in memory to be written. Directories are made for their owner only (mode 0700). Clones share one store.
 ///
 /// ```
@@ -240,7 +243,17 @@ impl BlobStore for DiskBlobs {
         digest: Digest,
         range: Option<ByteRange>,
     ) -> BoxFuture<'_, Result<Option<StoredBlob>, Error>> {
-        Box::pin(read::get(&self.inner, digest, range))
+        Box::pin(read::get(&self.inner, None, digest, range))
+    }
+
+    #[cfg(feature = "sendfile")]
+    fn get_for<'a>(
+        &'a self,
+        connection: &'a SendFile,
+        digest: Digest,
+        range: Option<ByteRange>,
+    ) -> BoxFuture<'a, Result<Option<StoredBlob>, Error>> {
+        Box::pin(read::get(&self.inner, Some(connection), digest, range))
     }
 
     fn create(

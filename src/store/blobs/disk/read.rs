@@ -31,8 +31,24 @@ struct Opened {
     content: Option<Bytes>,
 }
 
+/// A connection that can send files.
+#[cfg(feature = "sendfile")]
+pub(super) use crate::store::sendfile::SendFile as Connection;
+
+/// No connection can.
+#[cfg(not(feature = "sendfile"))]
+pub(super) enum Connection {}
+
+#[cfg(not(feature = "sendfile"))]
+impl Connection {
+    fn map(&self, _: &Arc<File>, _: u64, _: u64) -> Option<Bytes> {
+        match *self {}
+    }
+}
+
 pub(super) async fn get(
     inner: &Arc<Inner>,
+    connection: Option<&Connection>,
     digest: Digest,
     range: Option<ByteRange>,
 ) -> Result<Option<StoredBlob>, Error> {
@@ -51,13 +67,17 @@ pub(super) async fn get(
             return Ok(None);
         }
     }
-    let body = match content {
-        Some(content) => Body::from(content),
-        None => {
-            let body = counted(pieces(inner.buffers.clone(), file, digest, first, length), digest, length);
-            if inner.verify_on_read && is_whole { verified(inner, body, digest, size)? } else { body }
-        }
-    };
+    if let Some(content) = content {
+        return Ok(Some(StoredBlob::new(size, Body::from(content))));
+    }
+    // What is hashed again is read.
+    let connection = connection.filter(|_| !(inner.verify_on_read && is_whole));
+    if let Some(bytes) = connection.and_then(|connection| connection.map(&file, first, length)) {
+        let body = counted(mapped(inner.buffers.clone(), file, first, bytes), digest, length);
+        return Ok(Some(StoredBlob::new(size, body)));
+    }
+    let body = counted(pieces(inner.buffers.clone(), file, digest, first, length), digest, length);
+    let body = if inner.verify_on_read && is_whole { verified(inner, body, digest, size)? } else { body };
     Ok(Some(StoredBlob::new(size, body)))
 }
 
@@ -88,6 +108,25 @@ fn pieces(
         let bytes = buffers.read(&file, offset, length).await?;
         let bytes = whole_piece(bytes, digest, offset, length)?;
         Ok(Some((bytes, (buffers, file, offset + length as u64, left - length as u64))))
+    })
+}
+
+/// Parts of what is mapped from the file from `first` on, each when it is in the page cache, so that whoever sends it
+/// doesn't wait for the disk.
+fn mapped(
+    buffers: Buffers,
+    file: Arc<File>,
+    first: u64,
+    bytes: Bytes,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+    stream::try_unfold((buffers, file, first, bytes), |(buffers, file, offset, mut rest)| async move {
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let length = rest.len().min(BLOCK);
+        buffers.bring_in(&file, offset, length).await?;
+        let frame = rest.split_to(length);
+        Ok(Some((frame, (buffers, file, offset + length as u64, rest))))
     })
 }
 

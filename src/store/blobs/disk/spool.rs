@@ -6,11 +6,15 @@ use bytes::Bytes;
 
 use super::buffers::Buffers;
 use super::layout::failed;
+#[cfg(feature = "sendfile")]
+use super::read::BLOCK;
 use crate::error::Error;
 use crate::operation::BoxFuture;
 use crate::store::blobs::fill::given_up;
 use crate::store::blobs::reading::PIECE;
 use crate::store::blobs::store::Spool;
+#[cfg(feature = "sendfile")]
+use crate::store::sendfile::SendFile;
 
 /// How many bytes wait in memory until they are written at once. What a blob has less than this is in no file until it
 /// is committed.
@@ -135,6 +139,7 @@ impl DiskSpool {
         self.lock().written
     }
 
+    /// Where bytes from `offset` on are, at most `max`.
     fn find(&self, offset: u64, max: usize) -> Result<Found, Error> {
         let state = self.lock();
         if let Phase::GivenUp = state.phase {
@@ -142,8 +147,8 @@ impl DiskSpool {
         }
         match &state.file {
             Some(file) if offset < state.start => {
-                let there = usize::try_from(state.start - offset).unwrap_or(PIECE);
-                Ok(Found::InFile(Arc::clone(file), there.min(PIECE).min(max)))
+                let there = usize::try_from(state.start - offset).unwrap_or(usize::MAX);
+                Ok(Found::InFile(Arc::clone(file), there.min(max)))
             }
             _ => Ok(Found::Bytes(state.in_memory(offset, max))),
         }
@@ -194,13 +199,27 @@ impl Spool for DiskSpool {
 
     fn read_back(&self, offset: u64, max: usize) -> BoxFuture<'_, Result<Bytes, Error>> {
         Box::pin(async move {
-            match self.find(offset, max)? {
+            match self.find(offset, max.min(PIECE))? {
                 Found::Bytes(bytes) => Ok(bytes),
                 Found::InFile(file, length) => {
                     let read = self.buffers.read(&file, offset, length).await?;
                     read.map_err(|error| failed("reading back what was written", error))
                 }
             }
+        })
+    }
+
+    #[cfg(feature = "sendfile")]
+    fn map_back<'a>(
+        &'a self,
+        connection: &'a SendFile,
+        offset: u64,
+        max: usize,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+        Box::pin(async move {
+            let Found::InFile(file, length) = self.find(offset, max.min(BLOCK))? else { return Ok(None) };
+            self.buffers.bring_in(&file, offset, length).await?;
+            Ok(connection.map(&file, offset, length as u64))
         })
     }
 }
