@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tower_oci::spec::digest::Digest;
-
 use super::load::cpu;
 
 /// A directory that goes with its handle.
@@ -50,17 +48,6 @@ impl Server {
             if cpu(self.process()) == before {
                 return;
             }
-        }
-    }
-
-    /// Waits until the server, which is docker-registry, has kept the blob, at most two minutes.
-    pub(crate) fn wait_until_kept(&self, digest: &Digest) {
-        let (hex, deadline) = (digest.hex(), Instant::now() + Duration::from_secs(120));
-        let blobs = self.directory.join("storage/docker/registry/v2/blobs/sha256");
-        let file = blobs.join(&hex[..2]).join(&hex).join("data");
-        while !file.exists() {
-            assert!(Instant::now() < deadline, "{} doesn't keep {digest}", self.name);
-            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

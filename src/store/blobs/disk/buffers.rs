@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::layout::fill_at;
+use super::read::BLOCK;
 use crate::error::Error;
 use crate::rt::blocking;
 use crate::store::blobs::reading::PIECE;
@@ -59,11 +60,10 @@ impl Buffers {
     pub(super) async fn bring_in(&self, file: &Arc<File>, offset: u64, length: usize) -> Result<(), Error> {
         tokio::task::coop::consume_budget().await;
         let end = offset + length as u64;
-        // They came in one after the other: where the first and the last one are, those between them are as well.
-        let is_there = |offset| read_cached(file, &mut [0], offset) == 1;
-        if is_there(offset) && is_there(end.saturating_sub(1)) {
-            return Ok(());
-        }
+        // They came in one after the other: where one byte in so many is there, those between are as well.
+        let is_absent = |offset: &u64| read_cached(file, &mut [0], *offset) == 0;
+        let mut looked_at = (offset..end).step_by(BLOCK).chain([end.saturating_sub(1)]);
+        let Some(offset) = looked_at.find(is_absent) else { return Ok(()) };
         let (file, buffers) = (Arc::clone(file), self.clone());
         let read = move || {
             read_ahead(&file, offset);

@@ -6,8 +6,6 @@ use bytes::Bytes;
 
 use super::buffers::Buffers;
 use super::layout::failed;
-#[cfg(feature = "sendfile")]
-use super::read::BLOCK;
 use crate::error::Error;
 use crate::operation::BoxFuture;
 use crate::store::blobs::fill::given_up;
@@ -26,6 +24,12 @@ const MAX_TAIL: u64 = 1024 * 1024;
 /// The same in pieces: small ones cost more than their bytes.
 const TAIL_PIECES: usize = 1024;
 const MAX_TAIL_PIECES: usize = 4 * TAIL_PIECES;
+
+/// How much of the file is mapped at once, at least and at most: to map and unmap it costs as much as to copy some 64 KiB.
+#[cfg(feature = "sendfile")]
+const LEAST_MAPPED: usize = 128 * 1024;
+#[cfg(feature = "sendfile")]
+const MOST_MAPPED: usize = 4 * 1024 * 1024;
 
 /// What was written so far: its beginning in a file, its end in memory.
 pub(super) struct DiskSpool {
@@ -217,7 +221,12 @@ impl Spool for DiskSpool {
         max: usize,
     ) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
         Box::pin(async move {
-            let Found::InFile(file, length) = self.find(offset, max.min(BLOCK))? else { return Ok(None) };
+            let Found::InFile(file, length) = self.find(offset, max.min(MOST_MAPPED))? else {
+                return Ok(None);
+            };
+            if length < LEAST_MAPPED {
+                return Ok(None);
+            }
             self.buffers.bring_in(&file, offset, length).await?;
             Ok(connection.map(&file, offset, length as u64))
         })
