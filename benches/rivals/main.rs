@@ -7,7 +7,7 @@
 //! machine is shared.
 //!
 //! `cargo bench --all-features --bench rivals` takes some minutes; with `-- --test` all is small and done once, with
-//! `-- --only blobs` (or `manifests`, `memory`) only that is measured. A rival that isn't installed is left out, and said
+//! `-- --only blobs` (or `manifests`, `latency`, `memory`) only that is measured. A rival that isn't installed is left out, and said
 //! so. Where the system allows it, all runs in a network namespace of its own
 //! with `reno`: other congestion controls blur loopback figures.
 
@@ -66,6 +66,9 @@ fn main() {
     }
     if wants("manifests") {
         manifests::run(scale, &origin, &rivals);
+    }
+    if wants("latency") {
+        manifests::added_latency(scale, &origin, &rivals);
     }
     if wants("memory") {
         memory::run(scale, &origin, &scratch);

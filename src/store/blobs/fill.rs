@@ -1,18 +1,19 @@
 use http_body_util::BodyExt as _;
 
-use super::store::BlobWriter;
+use super::store::{BlobStore, BlobWriter};
 use crate::body::Body;
 use crate::error::{Error, ErrorCode, ErrorKind};
 use crate::spec::digest::Digest;
 use crate::spec::range::ByteRange;
 
 /// Writes `body` and commits it.
-pub(super) async fn fill(
-    mut writer: Box<dyn BlobWriter>,
+pub(super) async fn put<S: BlobStore + ?Sized>(
+    store: &S,
     digest: Digest,
     size: Option<u64>,
     body: Body,
 ) -> Result<u64, Error> {
+    let mut writer = store.create(digest.algorithm(), size.or(body.size())).await?;
     match copy(&mut *writer, digest, size, body).await {
         Ok(size) => writer.commit(digest, size).await.map(|()| size),
         Err(error) => {

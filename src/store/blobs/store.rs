@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::fill::fill;
+use super::fill;
 use crate::body::Body;
 use crate::error::Error;
 use crate::operation::BoxFuture;
@@ -89,10 +89,7 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// `Corrupt` when digest or size don't agree, what the body fails with, and when the store is full or out of order.
     fn put(&self, digest: Digest, size: Option<u64>, body: Body) -> BoxFuture<'_, Result<u64, Error>> {
-        Box::pin(async move {
-            let writer = self.create(digest.algorithm(), size.or(body.size())).await?;
-            fill(writer, digest, size, body).await
-        })
+        Box::pin(fill::put(self, digest, size, body))
     }
 
     /// Notes that the blob was used now: [`BlobInfo::used`]. Answers whether it is here.

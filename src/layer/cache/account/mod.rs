@@ -3,6 +3,7 @@ mod survey;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
@@ -18,6 +19,11 @@ use crate::store::recent::lock;
 /// How often room is looked for again when what was removed was not enough: others may take what was freed.
 const ROUNDS: usize = 4;
 
+/// For how long it is believed that much is free, and how much that is, beside what is to stay free, in bytes: others may
+/// fill the disk meanwhile.
+const RECENT: Duration = Duration::from_secs(1);
+const PLENTY: u64 = 256 * 1024 * 1024;
+
 /// What is in the store: how much it is, and what goes to make room.
 ///
 /// What is really there only the store knows, which other processes may use too. The account is filled from the store's
@@ -29,6 +35,8 @@ pub(super) struct Account {
     max_size: Option<u64>,
     /// How many bytes stay free.
     floor: u64,
+    /// How much was free when the store was asked last, without what was let in since.
+    free: Mutex<Option<(SystemTime, u64)>>,
     index: Mutex<Index>,
     survey: watch::Sender<State>,
     /// Held by who removes blobs, so that others see what that brings before they remove more.
@@ -44,6 +52,7 @@ impl Account {
             clock: Clock::system(),
             max_size: settings.max_size,
             floor: settings.free_space,
+            free: Mutex::default(),
             index: Mutex::default(),
             survey: watch::Sender::new(State::default()),
             evicting: tokio::sync::Mutex::default(),
@@ -117,17 +126,33 @@ impl Account {
 
     /// How many bytes are to be removed so that there is room for `size` more; `None` where that can't be told.
     async fn missing(&self, size: u64) -> Option<u64> {
-        let short = match self.store.free_space().await {
-            Ok(Some(free)) => self.floor.saturating_add(size).saturating_sub(free),
-            Ok(None) => 0,
-            Err(error) => {
-                tracing::warn!(%error, "how much space is free where blobs are kept can't be told");
-                return None;
+        let short = if self.has_plenty(size) {
+            0
+        } else {
+            match self.store.free_space().await {
+                Ok(free) => {
+                    *lock(&self.free) = free.map(|free| (self.clock.now(), free.saturating_sub(size)));
+                    free.map_or(0, |free| self.floor.saturating_add(size).saturating_sub(free))
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "how much space is free where blobs are kept can't be told");
+                    return None;
+                }
             }
         };
         let kept = self.usage().bytes;
         let over = self.max_size.map_or(0, |max| kept.saturating_add(size).saturating_sub(max));
         Some(over.max(short))
+    }
+
+    /// Whether so much was free a moment ago that the store need not be asked again.
+    fn has_plenty(&self, size: u64) -> bool {
+        let mut known = lock(&self.free);
+        let Some((when, free)) = &mut *known else { return false };
+        let is_recent = self.clock.now().duration_since(*when).is_ok_and(|age| age < RECENT);
+        let is_plenty = *free >= self.floor.saturating_add(size).saturating_add(PLENTY);
+        *free = free.saturating_sub(size);
+        is_recent && is_plenty
     }
 
     /// Removes blobs of `bytes` in all; none where they aren't so many. Answers whether there were.

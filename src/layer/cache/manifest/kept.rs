@@ -279,7 +279,7 @@ pub(super) fn keep(shared: &Arc<Shared>, digest: Digest, content: &Bytes) {
     let is_started = shared.tasks.spawn(async move {
         let shared = keeping;
         let put = async {
-            if shared.store.stat(digest).await? != Some(size) && shared.account.make_room(size).await {
+            if shared.account.make_room(size).await {
                 shared.store.put(digest, Some(size), Body::from(content)).await?;
                 shared.account.kept(digest, size);
             }

@@ -19,7 +19,9 @@ pub use self::fsck::{Damage, FsckReport};
 use self::instance::Instance;
 use self::layout::{Layout, failed, file_size, is_absent, remove_file};
 use self::writer::DiskWriter;
+use super::fill;
 use super::store::{BlobInfo, BlobStore, BlobWriter, StoredBlob, Usage};
+use crate::body::Body;
 use crate::error::Error;
 use crate::operation::BoxFuture;
 use crate::rt::blocking;
@@ -263,6 +265,14 @@ impl BlobStore for DiskBlobs {
     ) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, Error>> {
         let writer: Box<dyn BlobWriter> = Box::new(DiskWriter::new(&self.inner, algorithm));
         Box::pin(std::future::ready(Ok(writer)))
+    }
+
+    fn put(&self, digest: Digest, size: Option<u64>, body: Body) -> BoxFuture<'_, Result<u64, Error>> {
+        match body.as_bytes().cloned() {
+            // One visit to another thread in place of one for each step.
+            Some(content) => Box::pin(self.run(move |inner| inner.put(digest, size, &content))),
+            None => Box::pin(fill::put(self, digest, size, body)),
+        }
     }
 
     fn touch(&self, digest: Digest) -> BoxFuture<'_, Result<bool, Error>> {

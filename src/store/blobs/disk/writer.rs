@@ -144,6 +144,19 @@ impl Shared {
 }
 
 impl Inner {
+    /// Keeps `content`, all of which is at hand.
+    pub(super) fn put(&self, digest: Digest, size: Option<u64>, content: &[u8]) -> Result<u64, Error> {
+        let length = content.len() as u64;
+        let size = size.unwrap_or(length);
+        check_size(digest, size, length)?;
+        agree(digest, size, Digest::of(digest.algorithm(), content), length)?;
+        let keeping = |error| failed(format_args!("keeping {digest}"), error);
+        let mut partial = Partial::create(self).map_err(keeping)?;
+        write_at(&partial.file, 0, content).map_err(keeping)?;
+        self.keep(&mut partial, digest).map_err(keeping)?;
+        Ok(size)
+    }
+
     /// Gives a file that was checked its name among the blobs.
     fn keep(&self, partial: &mut Partial, digest: Digest) -> io::Result<()> {
         if self.sync {
@@ -158,8 +171,14 @@ impl Inner {
     pub(super) fn name(&self, file: &Path, digest: Digest) -> io::Result<()> {
         let path = self.layout.blob(digest);
         let Some(shard) = path.parent() else { return Err(io::ErrorKind::InvalidFilename.into()) };
-        make_directory(shard)?;
-        fs::rename(file, &path)?;
+        // The directory is there but for the first of its blobs.
+        match fs::rename(file, &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_directory(shard)?;
+                fs::rename(file, &path)?;
+            }
+            renamed => renamed?,
+        }
         if self.sync {
             // The directories above may be new too.
             let mut above = shard.ancestors().take_while(|above| above.starts_with(self.layout.blobs()));
