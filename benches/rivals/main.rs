@@ -7,7 +7,7 @@
 //! machine is shared.
 //!
 //! `cargo bench --all-features --bench rivals` takes some minutes; with `-- --test` all is small and done once, with
-//! `-- --only blobs` (or `manifests`, `latency`, `memory`) only that is measured. A rival that isn't installed is left out, and said
+//! `-- --only blobs` (or `manifests`, `latency`, `requests`, `memory`) only that is measured. A rival that isn't installed is left out, and said
 //! so. Where the system allows it, all runs in a network namespace of its own
 //! with `reno`: other congestion controls blur loopback figures.
 
@@ -21,6 +21,7 @@ mod origin;
 mod ours;
 mod push;
 mod report;
+mod requests;
 mod rivals;
 mod servers;
 mod serving;
@@ -51,6 +52,9 @@ fn main() {
     if let Some(at) = arguments.iter().position(|argument| argument == "--serve") {
         return ours::serve(&arguments[at + 1], &arguments[at + 2]);
     }
+    if has("--serve-fixed") {
+        return ours::serve_fixed();
+    }
     if !has("--inside") && enter_namespace(&arguments) {
         return;
     }
@@ -69,6 +73,9 @@ fn main() {
     }
     if wants("latency") {
         manifests::added_latency(scale, &origin, &rivals);
+    }
+    if wants("requests") {
+        requests::run(scale, &origin, &scratch);
     }
     if wants("memory") {
         memory::run(scale, &origin, &scratch);

@@ -29,6 +29,7 @@ pub(crate) fn run(scale: Scale, origin: &Origin, rivals: &Rivals) {
     let paths = [
         ("ours, by digest", Some(&rivals.ours), by_digest.as_str(), 1),
         ("ours, rewritten, by tag", Some(&rivals.ours), rewritten.as_str(), 1),
+        ("hyper alone, fixed bytes", Some(&rivals.hyper), "/", 1),
         ("nginx, a static file", rivals.nginx.as_ref(), "/static/manifest", 1),
         ("docker-registry", rivals.registry.as_ref(), by_digest.as_str(), 20),
         ("docker-registry as a proxy", rivals.proxy.as_ref(), by_digest.as_str(), 20),
@@ -47,7 +48,7 @@ pub(crate) fn run(scale: Scale, origin: &Origin, rivals: &Rivals) {
             found.push(rate);
         }
     }
-    let [ours, rewritten, nginx, registry, _] = [0, 1, 2, 3, 4].map(|index| &found[index]);
+    let [ours, rewritten, hyper, nginx, registry] = [0, 1, 2, 3, 4].map(|index| &found[index]);
     let ratio = |one: &[Rate], other: &[Rate], of: fn(&Rate) -> f64| {
         median(one.iter().zip(other).map(|(one, other)| of(one) / of(other)).collect())
     };
@@ -69,8 +70,18 @@ pub(crate) fn run(scale: Scale, origin: &Origin, rivals: &Rivals) {
         " us",
         true,
     );
+    let against = |other: &[Rate]| ratio(ours, other, |rate| rate.cpu);
+    println!(
+        "          CPU against hyper alone: {:.2} x, against nginx: {:.2} x",
+        against(hyper),
+        against(nginx)
+    );
     if !registry.is_empty() {
         tell("5", "rate against docker-registry", ratio(ours, registry, |rate| rate.rate), 40.0, " x", false);
+        println!(
+            "          the rate of nginx's static file against it: {:.2} x",
+            ratio(nginx, registry, |rate| rate.rate)
+        );
     }
     tell("6", "CPU of a rewritten manifest by tag", ratio(rewritten, ours, |rate| rate.cpu), 1.3, " x", true);
 }
@@ -98,7 +109,7 @@ fn measure(server: &Server, path: &str, requests: usize) -> Rate {
 
 /// What the stack adds to the upstream's own answer for something that isn't cached.
 pub(crate) fn added_latency(scale: Scale, origin: &Origin, rivals: &Rivals) {
-    let count = (scale.requests / 20).clamp(20, 1000);
+    let count = (scale.requests / 20).clamp(20, 3000);
     let addresses =
         [Some(origin.address), Some(rivals.ours.address), rivals.nginx.as_ref().map(|nginx| nginx.address)];
     let mut clients = addresses.map(|address| address.map(Client::connect));

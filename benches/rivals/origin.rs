@@ -74,6 +74,7 @@ struct Shared {
     /// By path: the type and the bytes.
     documents: Mutex<HashMap<String, (String, Bytes)>>,
     blob_gets: AtomicU64,
+    requests: AtomicU64,
 }
 
 impl Origin {
@@ -127,6 +128,11 @@ impl Origin {
     /// How many `GET`s of large blobs came.
     pub(crate) fn blob_gets(&self) -> u64 {
         self.shared.blob_gets.load(Ordering::Relaxed)
+    }
+
+    /// How many requests for content came.
+    pub(crate) fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
     }
 }
 
@@ -182,6 +188,7 @@ fn answer(shared: &Shared, noise: &Bytes, request: &Request<Incoming>) -> Respon
     if path == "/v2/" || path == "/v2" {
         return response.body(body(vec![Bytes::from_static(b"{}")])).expect("a response");
     }
+    shared.requests.fetch_add(1, Ordering::Relaxed);
     if let Some(blob) = shared.blobs.lock().expect("whole").get(path).copied() {
         let response = response
             .header("content-length", blob.size)

@@ -1,6 +1,11 @@
 //! Our server, as a process of its own: the edge, wave, route, rewrite and the cache over a disk store.
 
-use tower::ServiceBuilder;
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use tower::{ServiceBuilder, service_fn};
 use tower_oci::client::{Upstream, Upstreams};
 use tower_oci::layer::cache::CacheLayer;
 use tower_oci::layer::rewrite::{InjectedLayer, Plan, Rewrite, RewriteLayer};
@@ -34,6 +39,18 @@ pub(crate) fn serve(origin: &str, directory: &str) {
             .layer(RewriteLayer::new(move |request| plan_for(request, &rewrite)))
             .layer(CacheLayer::new(store))
             .service(Upstreams::builder().upstream(upstream).build().expect("an upstream"))
+    });
+}
+
+/// What hyper does alone: answers everything with a manifest's worth of bytes, until standard input ends.
+pub(crate) fn serve_fixed() {
+    let content = Bytes::from(vec![b'x'; 1422]);
+    serving::serve_http(Some(BUFFER), async move {
+        service_fn(move |_| {
+            let body = Full::new(content.clone());
+            let response = Response::builder().header("content-type", "application/json").body(body);
+            async move { Ok::<_, Infallible>(response.expect("a response")) }
+        })
     });
 }
 

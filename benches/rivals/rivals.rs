@@ -17,6 +17,8 @@ pub(crate) const PROXY: &str = "docker-registry as a proxy";
 #[derive(Debug)]
 pub(crate) struct Rivals {
     pub(crate) ours: Server,
+    /// hyper by itself, which sends the same bytes each time.
+    pub(crate) hyper: Server,
     pub(crate) nginx: Option<Server>,
     pub(crate) proxy: Option<Server>,
     pub(crate) registry: Option<Server>,
@@ -26,6 +28,7 @@ impl Rivals {
     pub(crate) fn start(scratch: &Scratch, origin: &Origin) -> Self {
         let rivals = Self {
             ours: ours(origin.address, &scratch.directory("ours")),
+            hyper: servers::ours("hyper alone", &scratch.directory("hyper"), ["--serve-fixed"]),
             nginx: nginx(origin, &scratch.directory("nginx")),
             proxy: registry(PROXY, Some(origin.address), &scratch.directory("proxy")),
             registry: registry("docker-registry", None, &scratch.directory("registry")),
