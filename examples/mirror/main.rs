@@ -13,6 +13,10 @@
 
 mod figures;
 mod paste;
+#[path = "../support/plain.rs"]
+mod plain;
+#[path = "../support/server.rs"]
+mod server;
 mod settings;
 #[path = "../support/stop.rs"]
 mod stop;
@@ -21,7 +25,6 @@ mod units;
 #[path = "../support/upstreams.rs"]
 mod upstreams;
 
-use std::future::IntoFuture as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -38,6 +41,7 @@ use tower_oci::layer::route::RouteLayer;
 use tower_oci::layer::trace::RedactedUri;
 use tower_oci::rt::Tasks;
 
+use self::plain::Plain;
 use self::settings::Settings;
 use self::stop::stop;
 
@@ -85,7 +89,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         .map_err(|error| format!("can't listen on {}: {error}", settings.listen))?;
     say(&paste::welcome(&settings, listener.local_addr()?));
     tokio::select! {
-        served = axum::serve(listener, app).with_graceful_shutdown(stop()).into_future() => served?,
+        () = server::serve(Plain(listener), app, stop()) => {}
         () = figures::report(&cache) => {}
     }
     // Connections to upstreams are closed; transfers without readers get a moment.

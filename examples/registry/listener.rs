@@ -17,7 +17,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept as Handshake, TlsAcceptor};
 
+use tower_oci::store::sendfile::{SendFile, SendFileStream};
+
 use super::Failure;
+use super::server;
 use super::settings::Settings;
 
 pub(crate) struct Listener {
@@ -82,7 +85,7 @@ impl Accept for Listener {
         let connection = match &self.tls {
             // Shaken by whoever reads first: a client that is slow at it holds up nobody else.
             Some(tls) => Connection::Shaking(Box::new(tls.accept(stream))),
-            None => Connection::Plain(stream),
+            None => Connection::Plain(SendFileStream::new(stream)),
         };
         (connection, address)
     }
@@ -93,9 +96,19 @@ impl Accept for Listener {
 }
 
 pub(crate) enum Connection {
-    Plain(TcpStream),
+    Plain(SendFileStream),
     Shaking(Box<Handshake<TcpStream>>),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl server::Connection for Connection {
+    fn send_file(&self) -> Option<SendFile> {
+        match self {
+            Self::Plain(stream) => Some(stream.send_file()),
+            // What is encrypted has to be read.
+            Self::Shaking(_) | Self::Tls(_) => None,
+        }
+    }
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}

@@ -11,6 +11,8 @@ mod collect;
 mod guard;
 mod listener;
 mod paste;
+#[path = "../support/server.rs"]
+mod server;
 mod settings;
 #[path = "../support/stop.rs"]
 mod stop;
@@ -18,7 +20,6 @@ mod stop;
 mod units;
 
 use std::error::Error as StdError;
-use std::future::IntoFuture as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -90,12 +91,12 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 
     say(&paste::welcome(&settings, &url, address));
     let (stopping, stopped) = oneshot::channel();
-    let serving = axum::serve(listener, app).with_graceful_shutdown(async move {
+    let serving = server::serve(listener, app, async move {
         stop().await;
         let _ = stopping.send(());
     });
     tokio::select! {
-        served = serving.into_future() => served?,
+        () = serving => {}
         () = overdue(stopped) => eprintln!("stopping: requests were still open after {} s", GRACE.as_secs()),
     }
     // What is being removed from the disk gets a moment.

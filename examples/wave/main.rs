@@ -16,6 +16,10 @@ mod demo;
 mod keep;
 #[cfg(feature = "build")]
 mod making;
+#[path = "../support/plain.rs"]
+mod plain;
+#[path = "../support/server.rs"]
+mod server;
 mod settings;
 #[path = "../support/stop.rs"]
 mod stop;
@@ -49,6 +53,7 @@ use tower_oci::wave::Wave;
 use self::keep::Kept;
 #[cfg(feature = "build")]
 use self::making::BuildRegistry;
+use self::plain::Plain;
 use self::settings::Settings;
 use self::stop::stop;
 
@@ -131,7 +136,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         }));
 
     println!("{}", welcome(&server_url, address, &demo::request()?));
-    axum::serve(listener, app).with_graceful_shutdown(stop()).await?;
+    server::serve(Plain(listener), app, stop()).await;
     // Builds that run get a moment; those that don't end by then begin again when somebody asks for them.
     #[cfg(feature = "build")]
     if let Some(builds) = wave.builds() {

@@ -20,6 +20,8 @@ use tower_oci::wave::Building;
 
 use super::Failure;
 use super::keep::Kept;
+use super::plain::Plain;
+use super::server;
 use super::settings::Settings;
 
 /// The repository of builds in the registry of this process.
@@ -75,11 +77,7 @@ impl BuildRegistry {
             .layer(AuthorizeLayer::new(rules))
             .service(self.registry);
         let app = Router::new().layer(OciLayer::new(registry)).layer(self.auth.http_layer());
-        tasks.spawn(async move {
-            if let Err(error) = axum::serve(self.listener, app).await {
-                tracing::error!(%error, "the registry of builds has stopped");
-            }
-        });
+        tasks.spawn(server::serve(Plain(self.listener), app, std::future::pending()));
         Ok(())
     }
 }

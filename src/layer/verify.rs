@@ -93,7 +93,7 @@ impl<R: Registry> Service<Request> for Verify<R> {
             _ => Wanted::Nothing,
         };
         // What is hashed has to be read.
-        #[cfg(feature = "sendfile")]
+        #[cfg(feature = "disk")]
         let request = {
             let mut request = request;
             request.extensions_mut().remove::<crate::store::sendfile::SendFile>();

@@ -15,7 +15,7 @@ mod indexed;
 mod memory;
 pub(crate) mod recent;
 mod records;
-#[cfg(feature = "sendfile")]
+#[cfg(feature = "disk")]
 pub mod sendfile;
 
 pub use self::indexed::{IndexRecords, Usage};

@@ -33,11 +33,11 @@ pub(crate) async fn get_for(
     digest: Digest,
     range: Option<ByteRange>,
 ) -> Result<Option<StoredBlob>, Error> {
-    #[cfg(feature = "sendfile")]
+    #[cfg(feature = "disk")]
     if let Some(connection) = facts.get::<crate::store::sendfile::SendFile>() {
         return store.get_for(connection, digest, range).await;
     }
-    #[cfg(not(feature = "sendfile"))]
+    #[cfg(not(feature = "disk"))]
     let _ = facts;
     store.get(digest, range).await
 }
@@ -50,12 +50,12 @@ pub(crate) async fn map_back_for(
     offset: u64,
     max: u64,
 ) -> Result<Option<Bytes>, Error> {
-    #[cfg(feature = "sendfile")]
+    #[cfg(feature = "disk")]
     if let Some(connection) = facts.get::<crate::store::sendfile::SendFile>() {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         return spool.map_back(connection, offset, max).await;
     }
-    #[cfg(not(feature = "sendfile"))]
+    #[cfg(not(feature = "disk"))]
     let _ = (spool, facts, offset, max);
     Ok(None)
 }

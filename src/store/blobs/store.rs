@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::operation::BoxFuture;
 use crate::spec::digest::{Algorithm, Digest};
 use crate::spec::range::ByteRange;
-#[cfg(feature = "sendfile")]
+#[cfg(feature = "disk")]
 use crate::store::sendfile::SendFile;
 
 /// Blobs under their digests.
@@ -59,7 +59,7 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// Those of `get`.
-    #[cfg(feature = "sendfile")]
+    #[cfg(feature = "disk")]
     fn get_for<'a>(
         &'a self,
         _connection: &'a SendFile,
@@ -186,7 +186,7 @@ pub trait Spool: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// Those of `read_back`.
-    #[cfg(feature = "sendfile")]
+    #[cfg(feature = "disk")]
     fn map_back<'a>(
         &'a self,
         _connection: &'a SendFile,

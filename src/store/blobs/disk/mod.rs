@@ -27,7 +27,6 @@ use crate::operation::BoxFuture;
 use crate::rt::blocking;
 use crate::spec::digest::{Algorithm, Digest};
 use crate::spec::range::ByteRange;
-#[cfg(feature = "sendfile")]
 use crate::store::sendfile::SendFile;
 
 /// Blobs in a directory, which several processes may share.
@@ -248,7 +247,6 @@ impl BlobStore for DiskBlobs {
         Box::pin(read::get(&self.inner, None, digest, range))
     }
 
-    #[cfg(feature = "sendfile")]
     fn get_for<'a>(
         &'a self,
         connection: &'a SendFile,

@@ -17,6 +17,7 @@ use crate::spec::range::ByteRange;
 use crate::store::blobs::fill::{broken_off, within};
 use crate::store::blobs::reading::{PIECE, counted, piece};
 use crate::store::blobs::store::StoredBlob;
+use crate::store::sendfile::SendFile;
 
 /// How much is read at once to be hashed, on another thread.
 pub(super) const BLOCK: usize = 256 * 1024;
@@ -31,24 +32,9 @@ struct Opened {
     content: Option<Bytes>,
 }
 
-/// A connection that can send files.
-#[cfg(feature = "sendfile")]
-pub(super) use crate::store::sendfile::SendFile as Connection;
-
-/// No connection can.
-#[cfg(not(feature = "sendfile"))]
-pub(super) enum Connection {}
-
-#[cfg(not(feature = "sendfile"))]
-impl Connection {
-    fn map(&self, _: &Arc<File>, _: u64, _: u64) -> Option<Bytes> {
-        match *self {}
-    }
-}
-
 pub(super) async fn get(
     inner: &Arc<Inner>,
-    connection: Option<&Connection>,
+    connection: Option<&SendFile>,
     digest: Digest,
     range: Option<ByteRange>,
 ) -> Result<Option<StoredBlob>, Error> {

@@ -11,7 +11,6 @@ use crate::operation::BoxFuture;
 use crate::store::blobs::fill::given_up;
 use crate::store::blobs::reading::PIECE;
 use crate::store::blobs::store::Spool;
-#[cfg(feature = "sendfile")]
 use crate::store::sendfile::SendFile;
 
 /// How many bytes wait in memory until they are written at once. What a blob has less than this is in no file until it
@@ -26,9 +25,7 @@ const TAIL_PIECES: usize = 1024;
 const MAX_TAIL_PIECES: usize = 4 * TAIL_PIECES;
 
 /// How much of the file is mapped at once, at least and at most: to map and unmap it costs as much as to copy some 64 KiB.
-#[cfg(feature = "sendfile")]
 const LEAST_MAPPED: usize = 128 * 1024;
-#[cfg(feature = "sendfile")]
 const MOST_MAPPED: usize = 4 * 1024 * 1024;
 
 /// What was written so far: its beginning in a file, its end in memory.
@@ -213,7 +210,6 @@ impl Spool for DiskSpool {
         })
     }
 
-    #[cfg(feature = "sendfile")]
     fn map_back<'a>(
         &'a self,
         connection: &'a SendFile,
