@@ -110,7 +110,14 @@ impl Tasks {
     /// Takes no new work, waits up to `deadline` for what runs, then ends it. Answers whether all of it ended by
     /// itself.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
-        self.inner.end.send_replace(Phase::Closed);
+        // What was told to end already is to end still.
+        self.inner.end.send_if_modified(|phase| {
+            let is_open = *phase == Phase::Open;
+            if is_open {
+                *phase = Phase::Closed;
+            }
+            is_open
+        });
         let by_itself = tokio::time::timeout(deadline, self.wait_idle(&[Count::Work])).await.is_ok();
         self.inner.end.send_replace(Phase::Abort);
         self.wait_idle(&[Count::Work, Count::Serving]).await;
@@ -214,6 +221,14 @@ mod tests {
         assert!(!tasks.spawn(async {}));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(tasks.running(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_takes_no_abort_back() {
+        let tasks = Tasks::new();
+        assert!(tasks.spawn(std::future::pending()));
+        tasks.abort();
+        assert!(tasks.shutdown(Duration::from_secs(5)).await);
     }
 
     #[tokio::test(start_paused = true)]

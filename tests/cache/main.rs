@@ -21,6 +21,7 @@ mod principals;
 mod registry;
 mod restart;
 mod rewritten;
+mod sendfile;
 mod slow;
 mod spool;
 mod stale;
