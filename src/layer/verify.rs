@@ -36,6 +36,8 @@ use crate::operation::{
     Verified, WithoutVerification,
 };
 use crate::spec::digest::Digest;
+#[cfg(feature = "disk")]
+use crate::store::sendfile::SendFile;
 
 /// Puts a [`Verify`] over a registry; see [the module](self).
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,7 +98,7 @@ impl<R: Registry> Service<Request> for Verify<R> {
         #[cfg(feature = "disk")]
         let request = {
             let mut request = request;
-            request.extensions_mut().remove::<crate::store::sendfile::SendFile>();
+            request.extensions_mut().remove::<SendFile>();
             request
         };
         let future = self.inner.call(request);
@@ -240,5 +242,18 @@ mod tests {
         let mut request = Request::new(GetManifest::new("a/b".parse().unwrap(), wrong));
         request.extensions_mut().insert(WithoutVerification::new());
         assert_eq!(registry().send(request).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[cfg(feature = "disk")]
+    #[tokio::test]
+    async fn what_is_hashed_is_not_mapped() {
+        let leaf = Handlers::new().on(|request: Request<GetBlob>| async move {
+            assert!(request.extensions().get::<SendFile>().is_none());
+            Ok(Blob::whole(request.operation().digest, None, Body::from("hello")))
+        });
+        let mut request = Request::new(GetBlob::new("a/b".parse().unwrap(), Digest::sha256(b"hello")));
+        request.extensions_mut().insert(SendFile::new());
+        let blob = VerifyLayer::new().layer(leaf).send(request).await.unwrap().into_reply();
+        assert_eq!(blob.into_whole().unwrap().read(9).await.unwrap(), "hello");
     }
 }

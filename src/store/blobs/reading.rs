@@ -11,6 +11,8 @@ use crate::body::Body;
 use crate::error::Error;
 use crate::spec::digest::Digest;
 use crate::spec::range::ByteRange;
+#[cfg(feature = "disk")]
+use crate::store::sendfile::SendFile;
 
 /// How much of a file is read at once, in bytes. More wouldn't stay in a core's own cache until it is sent.
 pub(super) const PIECE: usize = 64 * 1024;
@@ -34,7 +36,7 @@ pub(crate) async fn get_for(
     range: Option<ByteRange>,
 ) -> Result<Option<StoredBlob>, Error> {
     #[cfg(feature = "disk")]
-    if let Some(connection) = facts.get::<crate::store::sendfile::SendFile>() {
+    if let Some(connection) = facts.get::<SendFile>() {
         return store.get_for(connection, digest, range).await;
     }
     #[cfg(not(feature = "disk"))]
@@ -51,7 +53,7 @@ pub(crate) async fn map_back_for(
     max: u64,
 ) -> Result<Option<Bytes>, Error> {
     #[cfg(feature = "disk")]
-    if let Some(connection) = facts.get::<crate::store::sendfile::SendFile>() {
+    if let Some(connection) = facts.get::<SendFile>() {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         return spool.map_back(connection, offset, max).await;
     }

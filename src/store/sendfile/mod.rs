@@ -70,7 +70,8 @@ struct Connection {
 }
 
 impl SendFile {
-    fn new() -> Self {
+    /// Of a connection that has sent nothing.
+    pub(crate) fn new() -> Self {
         Self { connection: Arc::default() }
     }
 
