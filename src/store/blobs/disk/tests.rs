@@ -322,7 +322,7 @@ async fn a_disk_that_fails_gives_errors_and_nothing_stays() {
     let error = store.put(other, None, "other".into()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("the blob store's disk: keeping {other} failed: File exists (os error 17)")
+        format!("the blob store's disk: keeping {other} failed: Not a directory (os error 20)")
     );
     assert_eq!(store.stat(other).await.unwrap(), None);
     assert!(store.get(other, None).await.unwrap().is_none());
