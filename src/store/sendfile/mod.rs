@@ -84,7 +84,7 @@ impl SendFile {
     /// `length` bytes of a file from `offset` on, which this connection can send without reading them. None where that
     /// can't be.
     ///
-    /// The file must have as many bytes, and must never be changed or shortened.
+    /// The file must have as many bytes, which must never change, and must not be shortened; it may grow behind them.
     pub(crate) fn map(&self, file: &Arc<File>, offset: u64, length: u64) -> Option<Bytes> {
         let length = usize::try_from(length).ok()?;
         match self.connection.regions.map(file, offset, length) {

@@ -44,8 +44,8 @@ impl Regions {
         }
         #[expect(
             unsafe_code,
-            reason = "what is mapped must not change: files of a store are replaced or removed, and never written to \
-                      or shortened once they have their names"
+            reason = "what is mapped must not change: a store appends to a file until it has its name, behind what is \
+                      mapped of it, then replaces or removes it, and never shortens it"
         )]
         // SAFETY: as said above, of the only callers, which are stores of this crate. Who changes their files by hand
         // makes wrong blobs, or has the process ended.
